@@ -1,0 +1,72 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// C1 opens the challenged nodes: the vanilla proof.
+const C1 Stage = "c1"
+
+var c1 = Row{
+	Stage:     C1,
+	Title:     "vanilla proof for the chain's seed",
+	Classes:   []Class{ClassCPU},
+	Place:     AtHome,
+	After:     []Stage{PreCommit},
+	Ready:     seedReady,
+	Draw:      DrawSeed,
+	InputFrom: TreeRC,
+	Heavy:     true,
+	Timeout:   2 * time.Hour,
+	MaxRetry:  8,
+	Do:        doC1,
+}
+
+// SeedEpoch is the epoch whose randomness challenges the replica: counted from the
+// pre-commit's epoch in state, by the network's own delay.
+func (r *Record) SeedEpoch(n *Network) int64 {
+	return int64(r.PreCommitEpoch + n.ChallengeDelay)
+}
+
+// seedReady waits for the pre-commit and then for the seed, at confidence.
+func seedReady(r *Record, f *Facts, p *Policy) Reason {
+	if !r.PreCommitted() {
+		m := f.Messages[PreCommit]
+		return Reason{Text: fmt.Sprintf("the pre-commit message is %s; waiting for it to land at confidence", orUnknown(m.State))}
+	}
+	if r.Seed.Value != nil {
+		return Reason{}
+	}
+	if left := r.PreCommitEpoch + f.Network.ChallengeDelay + p.SeedConfidence - f.Head.Epoch; left >= 0 {
+		return Reason{
+			Text: fmt.Sprintf("waiting for the seed of epoch %d (head %d, %d epochs of confidence)", r.SeedEpoch(&f.Network), f.Head.Epoch, p.SeedConfidence),
+			Look: f.Now.Add(epochs(left+1, &f.Network)),
+		}
+	}
+	return Reason{}
+}
+
+func orUnknown(s MessageState) MessageState {
+	if s == MessageNone {
+		return "not known to the node yet"
+	}
+	return s
+}
+
+func doC1(ctx context.Context, env *Env, r *Record) (*Result, error) {
+	home, err := env.Files.Home(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := env.Files.CheckSealed(ctx, r, SealedFile); err != nil {
+		return nil, err
+	}
+	out, err := env.Prover.C1(ctx, r.Seal(), home)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := env.Files.SaveC1(ctx, r, out)
+	return &Result{C1Digest: digest}, err
+}

@@ -1,0 +1,119 @@
+package jobs
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Queue is an asynq queue's name, taken apart. Forms: sdr.h1, cpu.h1, io.h1,
+// gpu.h1.CLASS (bound to a host), gpu.any.CLASS, chain, scheduler.
+type Queue struct {
+	Class Class
+	Host  string // host id, or "any"; empty for chain and scheduler
+	GPU   string // GPU class label, only for ClassGPU
+}
+
+// SchedulerQueue carries the poller's own jobs.
+const SchedulerQueue = "scheduler"
+
+// AnyHost stands for the host in the name of a queue that is not bound to one.
+const AnyHost = "any"
+
+var slug = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+
+// ValidSlug says whether s can be a host id, an instance or a GPU class: they
+// become parts of queue names, Redis keys and paths.
+func ValidSlug(s string) bool { return slug.MatchString(s) }
+
+// String builds the queue's name.
+func (q Queue) String() string {
+	switch q.Class {
+	case ClassChain:
+		return string(ClassChain)
+	case ClassGPU:
+		return "gpu." + q.Host + "." + q.GPU
+	default:
+		return string(q.Class) + "." + q.Host
+	}
+}
+
+// ParseQueue reads what String builds.
+func ParseQueue(s string) (Queue, error) {
+	if s == string(ClassChain) {
+		return Queue{Class: ClassChain}, nil
+	}
+	parts := strings.Split(s, ".")
+	q := Queue{Class: Class(parts[0])}
+	ok := slices.Contains(Classes, q.Class) && q.Class != ClassChain
+	switch {
+	case ok && q.Class == ClassGPU && len(parts) == 3:
+		q.Host, q.GPU = parts[1], parts[2]
+		ok = ValidSlug(q.GPU)
+	case ok && q.Class != ClassGPU && len(parts) == 2:
+		q.Host = parts[1]
+	default:
+		ok = false
+	}
+	if !ok || !ValidSlug(q.Host) {
+		return Queue{}, fmt.Errorf("%q is not a queue like cpu.h1, gpu.any.a or chain", s)
+	}
+	return q, nil
+}
+
+// Lane is a worker's promise to serve stages of a class, width at a time.
+type Lane struct {
+	Class  Class  `json:"class"`
+	GPU    string `json:"gpu,omitempty"`    // class label, for ClassGPU
+	Device string `json:"device,omitempty"` // GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover
+	Width  int    `json:"width"`
+	Busy   int    `json:"busy"`
+	Prover string `json:"prover"`
+	// Unfit says why the lane took itself out; empty when it serves.
+	Unfit string `json:"unfit,omitempty"`
+}
+
+// Queues are the queues the lane serves on a host.
+func (l Lane) Queues(host string) []Queue {
+	if l.Class == ClassGPU {
+		return []Queue{{ClassGPU, host, l.GPU}, {ClassGPU, AnyHost, l.GPU}}
+	}
+	if l.Class == ClassChain {
+		return []Queue{{Class: ClassChain}}
+	}
+	return []Queue{{Class: l.Class, Host: host}}
+}
+
+// Worker is one live worker daemon as its heartbeat tells.
+type Worker struct {
+	Host     string   `json:"host"`     // host id
+	Instance string   `json:"instance"` // unique on the host
+	Lanes    []Lane   `json:"lanes"`
+	Paths    []Path   `json:"paths"`
+	Draining bool     `json:"draining,omitempty"`
+	FileURL  string   `json:"file_url,omitempty"` // base URL of its file service
+	Children []string `json:"children,omitempty"` // work ids with a live child
+	Boot     string   `json:"boot,omitempty"`     // boot id, tells two machines apart
+	PID      int      `json:"pid,omitempty"`
+	Version  string   `json:"version,omitempty"`
+}
+
+// Name is host/instance.
+func (w Worker) Name() string { return w.Host + "/" + w.Instance }
+
+// Path is a sealing or storage path that a worker serves.
+type Path struct {
+	ID       string `json:"id"` // from sectorstore.json
+	CanSeal  bool   `json:"can_seal"`
+	CanStore bool   `json:"can_store"`
+	Capacity uint64 `json:"capacity"` // bytes lpseal may fill
+	Free     uint64 `json:"free"`     // bytes the file system has
+	Reserved uint64 `json:"reserved"` // bytes promised to sectors, from Redis
+	Weight   uint64 `json:"weight"`
+}
+
+// SealingSpace is what a sector needs on its home path while it is sealed:
+// unsealed is inside tree-d, sealed 1, cache 14.1 sector sizes (storiface's
+// figures); with two layers it is less, and the same bound is kept.
+func SealingSpace(sectorSize uint64) uint64 { return sectorSize + sectorSize*141/10 }

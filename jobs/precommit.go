@@ -1,0 +1,45 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// PreCommit sends the replica's commitment, and with it a deposit.
+const PreCommit Stage = "precommit"
+
+var preCommit = Row{
+	Stage:     PreCommit,
+	Title:     "send PreCommitSectorBatch2; landed when the chain shows it at confidence",
+	Classes:   []Class{ClassChain},
+	Place:     AtChain,
+	After:     []Stage{TreeRC},
+	Ready:     preCommitReady,
+	InputFrom: TreeRC,
+	Timeout:   30 * time.Minute,
+	MaxRetry:  16,
+	Do:        doPreCommit,
+}
+
+// preCommitReady checks before money is paid that the proof can be made at all.
+func preCommitReady(r *Record, f *Facts, _ *Policy) Reason {
+	if why, foreign := provable(f); foreign {
+		return why
+	}
+	return Reason{}
+}
+
+func doPreCommit(ctx context.Context, env *Env, r *Record) (*Result, error) {
+	cid, err := env.Chain.SendPreCommit(ctx, PreCommitRequest{
+		Meaning:     r.Meaning(PreCommit),
+		Seal:        r.Seal(),
+		TicketEpoch: r.Ticket.Epoch,
+		CC:          r.CC(),
+		Expiration:  r.Expiration,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pre-commit: %w", err)
+	}
+	return &Result{Message: cid}, nil
+}
