@@ -122,6 +122,9 @@ type Files interface {
 	// CheckSealed compares the files a stage reads with the manifest; a difference
 	// is class Input, an absence is class Input with Missing.
 	CheckSealed(ctx context.Context, r *Record, names ...string) error
+	// Started says whether the cache folder holds a finished layer of the record's
+	// ticket: an old ticket is only redrawn while there is none.
+	Started(ctx context.Context, r *Record) (bool, error)
 	// SaveC1 writes C1's output on the home host, fsynced, and returns its SHA-256.
 	SaveC1(ctx context.Context, r *Record, c1 []byte) (string, error)
 	// LoadC1 reads it, over the file service where home is another host, and checks

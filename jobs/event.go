@@ -96,7 +96,7 @@ type (
 	// Claimed begins a delivery.
 	Claimed struct {
 		Task   TaskRef
-		Worker string // host/instance
+		Worker string // host/instance@run, see [Worker.Owner]
 	}
 	// TicketRedrawn replaces a ticket that grew old in the queue.
 	TicketRedrawn struct {

@@ -95,12 +95,18 @@ type Worker struct {
 	FileURL  string   `json:"file_url,omitempty"` // base URL of its file service
 	Children []string `json:"children,omitempty"` // work ids with a live child
 	Boot     string   `json:"boot,omitempty"`     // boot id, tells two machines apart
-	PID      int      `json:"pid,omitempty"`
-	Version  string   `json:"version,omitempty"`
+	// Run is random for each start of the process: a task claimed by an earlier run
+	// of the same instance is orphaned at once, not when its lease ends.
+	Run     string `json:"run"`
+	PID     int    `json:"pid,omitempty"`
+	Version string `json:"version,omitempty"`
 }
 
 // Name is host/instance.
 func (w Worker) Name() string { return w.Host + "/" + w.Instance }
+
+// Owner names the process in a claim: host/instance@run.
+func (w Worker) Owner() string { return w.Name() + "@" + w.Run }
 
 // Path is a sealing or storage path that a worker serves.
 type Path struct {

@@ -94,7 +94,7 @@ type StageRecord struct {
 	Delivery int    // raised when the task must be enqueued again
 	Claim    int    // raised by every claim; names the claimant
 	Queue    string // where the task was put
-	Worker   string // host/instance of the claim
+	Worker   string // host/instance@run of the claim
 	Since    time.Time
 	Message  string // CID pushed (precommit, commit)
 	Faults   int    // faults in a row, for back-off
