@@ -1,0 +1,217 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/lpseal/lpseal/ffi/native/sdr"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// C1 opens the challenges of s.Seed and checks the result. See [jobs.Prover].
+func (p *Prover) C1(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, error) {
+	c1, err := makeVanilla(ctx, s, f)
+	if err != nil {
+		return nil, fmt.Errorf("c1 %s: %w", s.ID, err)
+	}
+	if err := VerifyVanilla(s, c1); err != nil {
+		return nil, fmt.Errorf("c1 %s: the sealed files do not prove: %w", s.ID, err)
+	}
+	return c1, nil
+}
+
+func makeVanilla(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, error) {
+	r, err := newReplica(s)
+	if err != nil {
+		return nil, err
+	}
+	seed, err := random("seed", s.Seed)
+	if err != nil {
+		return nil, err
+	}
+	commR, err := replicaCommitment(s.CommR)
+	if err != nil {
+		return nil, err
+	}
+	o, err := r.openSealed(f)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+
+	v := &vanillaProof{
+		RegisteredProof: r.name(),
+		CommR:           commR,
+		CommD:           r.commD,
+		ReplicaID:       r.id,
+		Seed:            seed,
+		Ticket:          r.ticket,
+	}
+	partitions := make([][]challengeProof, r.Partitions)
+	for i, c := range r.challenges(seed) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		proof, err := o.challenge(c)
+		if err != nil {
+			return nil, fmt.Errorf("open node %d: %w", c, err)
+		}
+		k := i / r.Challenges
+		partitions[k] = append(partitions[k], proof)
+	}
+	v.Proofs = map[string][][]challengeProof{r.treeName(): partitions}
+	return v.encode()
+}
+
+// opener reads the sealed sector's files at single nodes.
+type opener struct {
+	replica
+	inputs
+	treeC, sealed, rows input
+	graph               *sdr.Graph
+}
+
+func (r replica) openSealed(f jobs.Folders) (o *opener, err error) {
+	o = &opener{replica: r, graph: r.graph()}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	if o.inputs, err = r.openInputs(f.Cache); err != nil {
+		return o, err
+	}
+	t := r.base()
+	if o.treeC, err = openNodes(filepath.Join(f.Cache, treeCFile), t.nodes(0)); err != nil {
+		return o, err
+	}
+	if o.rows, err = openNodes(filepath.Join(f.Cache, treeRFile), t.nodes(r.DiscardedRows()+1)); err != nil {
+		return o, err
+	}
+	o.sealed, err = openNodes(f.Sealed, r.Nodes())
+	return o, err
+}
+
+func (o *opener) close() {
+	o.inputs.close()
+	for _, f := range []*os.File{o.treeC.File, o.rows.File, o.sealed.File} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+func (o *opener) challenge(c uint64) (p challengeProof, err error) {
+	data, base := o.Shape.data(), o.base()
+	if p.CommD, err = open(data, int(c), func(row, i int) (node, error) {
+		return o.data.node(data.first(row) + i)
+	}); err != nil {
+		return p, err
+	}
+	if p.CommR, err = open(base, int(c), o.replicaNode); err != nil {
+		return p, err
+	}
+	if p.Columns.Challenged, err = o.column(uint32(c)); err != nil {
+		return p, err
+	}
+	var parents [sdr.Parents]uint32
+	o.graph.Parents(uint32(c), &parents)
+	for i, parent := range parents {
+		column, err := o.column(parent)
+		if err != nil {
+			return p, err
+		}
+		if i < sdr.BaseParents {
+			p.Columns.Base = append(p.Columns.Base, column)
+		} else {
+			p.Columns.Expander = append(p.Columns.Expander, column)
+		}
+	}
+	for layer := 1; layer <= o.Layers; layer++ {
+		p.Labels = append(p.Labels, labelingProof{p.Columns.parents(layer), layer, c})
+	}
+	p.Encoding = p.Labels[o.Layers-1]
+	return p, nil
+}
+
+// parents gives the labels that the challenged node's label in a layer hashes.
+func (c *columns) parents(layer int) []node {
+	var labels []node
+	for _, p := range c.Base {
+		labels = append(labels, p.Column.Rows[layer-1])
+	}
+	if layer > 1 {
+		for _, p := range c.Expander {
+			labels = append(labels, p.Column.Rows[layer-2])
+		}
+	}
+	return sdr.Repeat(layer, labels)
+}
+
+func (o *opener) column(index uint32) (p columnProof, err error) {
+	p.Column.Index = index
+	for _, l := range o.layers {
+		label, err := l.node(int(index))
+		if err != nil {
+			return p, err
+		}
+		p.Column.Rows = append(p.Column.Rows, label)
+	}
+	t := o.base()
+	p.Inclusion, err = open(t, int(index), func(row, i int) (node, error) {
+		return o.treeC.node(t.first(row) + i)
+	})
+	return p, err
+}
+
+// replicaNode reads a node of tree-r-last, or makes it again from the rows below when
+// its row was discarded.
+func (o *opener) replicaNode(row, i int) (node, error) {
+	t, stored := o.base(), o.DiscardedRows()+1
+	switch {
+	case row == 0:
+		return o.sealed.node(i)
+	case row >= stored:
+		return o.rows.node(t.first(row) - t.first(stored) + i)
+	}
+	children := make([]node, t.arity)
+	for k := range children {
+		var err error
+		if children[k], err = o.replicaNode(row-1, i*t.arity+k); err != nil {
+			return node{}, err
+		}
+	}
+	n, err := poseidonHash(children...)
+	if err != nil {
+		return node{}, errors.Join(jobs.Failf(jobs.Input, "the sealed file holds no field elements near node %d", i*t.arity), err)
+	}
+	return n, nil
+}
+
+// open collects the path of a leaf.
+func open(t tree, leaf int, at func(row, i int) (node, error)) (o opening, err error) {
+	single := &o.Data.Single
+	if single.Leaf, err = at(0, leaf); err != nil {
+		return o, err
+	}
+	for row := range t.height() {
+		s := step{Index: leaf % t.arity}
+		for i := range t.arity {
+			if i == s.Index {
+				continue
+			}
+			n, err := at(row, leaf-s.Index+i)
+			if err != nil {
+				return o, err
+			}
+			s.Hashes = append(s.Hashes, n)
+		}
+		single.Path.Steps = append(single.Path.Steps, s)
+		leaf /= t.arity
+	}
+	single.Root, err = at(t.height(), 0)
+	return o, err
+}

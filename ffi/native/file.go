@@ -1,0 +1,137 @@
+package native
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// The names of a cache folder are those of rust-fil-proofs for sectors of one base
+// tree: lotus and Curio look for them.
+const (
+	treeDFile = "sc-02-data-tree-d.dat"
+	treeCFile = "sc-02-data-tree-c.dat"
+	treeRFile = "sc-02-data-tree-r-last.dat"
+	pAuxFile  = "p_aux"
+	tAuxFile  = "t_aux"
+)
+
+func layerFile(layer int) string { return fmt.Sprintf("sc-02-data-layer-%d.dat", layer) }
+
+// output is a file that appears under its name only when it is whole and on disk.
+type output struct {
+	*os.File
+	path string
+}
+
+// create opens a file beside path, which takes its place at commit. A leftover of a
+// killed run is overwritten.
+func create(path string) (*output, error) {
+	f, err := os.Create(path + ".tmp")
+	if err != nil {
+		return nil, fileFault(err)
+	}
+	return &output{f, path}, nil
+}
+
+// commit makes the file durable under its name.
+func (o *output) commit() error {
+	if err := errors.Join(o.Sync(), o.Close()); err != nil {
+		return fileFault(err)
+	}
+	if err := os.Rename(o.Name(), o.path); err != nil {
+		return fileFault(err)
+	}
+	dir, err := os.Open(filepath.Dir(o.path))
+	if err != nil {
+		return fileFault(err)
+	}
+	return fileFault(errors.Join(dir.Sync(), dir.Close()))
+}
+
+// discard drops the file; after commit it does nothing.
+func (o *output) discard() {
+	if o.Close() == nil {
+		_ = os.Remove(o.Name())
+	}
+}
+
+// putNodes writes nodes at a position counted in nodes.
+func (o *output) putNodes(at int, nodes []byte) error {
+	_, err := o.WriteAt(nodes, int64(at)*nodeSize)
+	return fileFault(err)
+}
+
+// writeFile writes a small file whole.
+func writeFile(path string, data []byte) error {
+	o, err := create(path)
+	if err != nil {
+		return err
+	}
+	defer o.discard()
+	if _, err := o.Write(data); err != nil {
+		return fileFault(err)
+	}
+	return o.commit()
+}
+
+// input is a file of nodes, of the size it must have.
+type input struct{ *os.File }
+
+func openNodes(path string, nodes int) (input, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return input{}, fileFault(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return input{}, errors.Join(fileFault(err), f.Close())
+	}
+	if want := int64(nodes) * nodeSize; info.Size() != want {
+		return input{}, errors.Join(jobs.Failf(jobs.Input, "%s has %d bytes, not %d", path, info.Size(), want), f.Close())
+	}
+	return input{f}, nil
+}
+
+// nodes reads nodes from a position counted in nodes.
+func (in input) nodes(at int, dst []byte) error {
+	_, err := in.ReadAt(dst, int64(at)*nodeSize)
+	return fileFault(err)
+}
+
+func (in input) node(at int) (n node, err error) {
+	err = in.nodes(at, n[:])
+	return n, err
+}
+
+// fileFault classifies an error of the file system, whose text names the path. A
+// missing file may lie elsewhere; a full disk needs room and not another attempt.
+func fileFault(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		f := jobs.Failf(jobs.Input, "%w", err)
+		f.Missing = true
+		return classified{f, err}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return classified{jobs.Failf(jobs.Busy, "%w", err), err}
+	default:
+		return classified{jobs.Failf(jobs.Transient, "%w", err), err}
+	}
+}
+
+// classified is an error with the fault class it stands for; both are found by
+// errors.As.
+type classified struct {
+	fault *jobs.Fault
+	err   error
+}
+
+func (c classified) Error() string   { return c.err.Error() }
+func (c classified) Unwrap() []error { return []error{c.fault, c.err} }

@@ -1,0 +1,217 @@
+package native
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"github.com/lpseal/lpseal/ffi/native/sdr"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// VerifyVanilla checks C1's output against a seal with everything set: that it is
+// for this seal and seed, opens exactly the challenges the seed asks for, and that
+// every opening holds: data in CommD, replica and columns in CommR, each label
+// hashed from its parents, the replica encoded from label and data. A nil error
+// means what a SNARK of it would say; any changed byte is refused, with a fault of
+// class Input that names the part.
+func VerifyVanilla(s jobs.Seal, c1 []byte) error {
+	v, err := newVerifier(s)
+	if err != nil {
+		return fmt.Errorf("verify vanilla proof of %s: %w", s.ID, err)
+	}
+	proof, err := parseVanilla(c1)
+	if err != nil {
+		return fmt.Errorf("verify vanilla proof of %s: %w", s.ID, err)
+	}
+	if err := v.proof(proof); err != nil {
+		return fmt.Errorf("verify vanilla proof of %s: %w", s.ID, jobs.Failf(jobs.Input, "%w", err))
+	}
+	return nil
+}
+
+// verifier is what a vanilla proof must agree with.
+type verifier struct {
+	replica
+	seed, commR node
+	graph       *sdr.Graph
+	labeler     *sdr.Labeler
+}
+
+func newVerifier(s jobs.Seal) (v verifier, err error) {
+	if v.replica, err = newReplica(s); err != nil {
+		return v, err
+	}
+	if v.seed, err = random("seed", s.Seed); err != nil {
+		return v, err
+	}
+	if v.commR, err = replicaCommitment(s.CommR); err != nil {
+		return v, err
+	}
+	v.graph = v.replica.graph()
+	v.labeler = sdr.NewLabeler(v.id)
+	return v, nil
+}
+
+func (v verifier) proof(p *vanillaProof) error {
+	for _, is := range []struct {
+		what      string
+		got, want node
+	}{
+		{"comm_r", p.CommR, v.commR},
+		{"comm_d", p.CommD, v.commD},
+		{"replica_id", p.ReplicaID, v.id},
+		{"seed", p.Seed, v.seed},
+		{"ticket", p.Ticket, v.ticket},
+	} {
+		if is.got != is.want {
+			return fmt.Errorf("%s is %x, want %x", is.what, is.got, is.want)
+		}
+	}
+	if p.RegisteredProof != v.name() {
+		return fmt.Errorf("registered_proof is %q, want %q", p.RegisteredProof, v.name())
+	}
+	partitions, ok := p.Proofs[v.treeName()]
+	if !ok || len(p.Proofs) != 1 {
+		return fmt.Errorf("vanilla_proofs are not of shape %s alone", v.treeName())
+	}
+	if len(partitions) != v.Partitions {
+		return fmt.Errorf("%d partitions, want %d", len(partitions), v.Partitions)
+	}
+	challenges := v.challenges(v.seed)
+	for k, partition := range partitions {
+		if len(partition) != v.Challenges {
+			return fmt.Errorf("partition %d has %d challenges, want %d", k, len(partition), v.Challenges)
+		}
+		for i := range partition {
+			c := challenges[k*v.Challenges+i]
+			if err := v.challenge(&partition[i], c); err != nil {
+				return fmt.Errorf("partition %d, challenge %d (node %d): %w", k, i, c, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (v verifier) challenge(p *challengeProof, c uint64) error {
+	if err := v.opens(&p.CommD, v.Shape.data(), c, v.commD, shaNodes); err != nil {
+		return fmt.Errorf("tree-d: %w", err)
+	}
+	commC, commRLast := p.Columns.Challenged.Inclusion.root(), p.CommR.root()
+	if commR, err := poseidonHash(commC, commRLast); err != nil || commR != v.commR {
+		return fmt.Errorf("the roots of tree-c and tree-r-last do not compose to CommR")
+	}
+	if err := v.opens(&p.CommR, v.base(), c, commRLast, poseidonHash); err != nil {
+		return fmt.Errorf("tree-r-last: %w", err)
+	}
+	if err := v.columns(&p.Columns, c, commC); err != nil {
+		return err
+	}
+	return v.labels(p, c)
+}
+
+// columns checks the labels of the node and its parents against tree-c.
+func (v verifier) columns(p *columns, c uint64, commC node) error {
+	if len(p.Base) != sdr.BaseParents || len(p.Expander) != sdr.ExpanderParents {
+		return fmt.Errorf("%d and %d parents", len(p.Base), len(p.Expander))
+	}
+	if err := v.column(&p.Challenged, uint32(c), commC); err != nil {
+		return err
+	}
+	var parents [sdr.Parents]uint32
+	v.graph.Parents(uint32(c), &parents)
+	for i, column := range slices.Concat(p.Base, p.Expander) {
+		if err := v.column(&column, parents[i], commC); err != nil {
+			return fmt.Errorf("parent %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (v verifier) column(p *columnProof, index uint32, commC node) error {
+	if p.Column.Index != index {
+		return fmt.Errorf("column of node %d, want %d", p.Column.Index, index)
+	}
+	if len(p.Column.Rows) != v.Layers {
+		return fmt.Errorf("column of %d labels, want %d", len(p.Column.Rows), v.Layers)
+	}
+	hash, err := poseidonHash(p.Column.Rows...)
+	if err != nil {
+		return fmt.Errorf("column of node %d: %w", index, err)
+	}
+	if hash != p.Inclusion.leaf() {
+		return fmt.Errorf("the labels of node %d are not those of its column", index)
+	}
+	if err := v.opens(&p.Inclusion, v.base(), uint64(index), commC, poseidonHash); err != nil {
+		return fmt.Errorf("tree-c, node %d: %w", index, err)
+	}
+	return nil
+}
+
+// labels checks the node's label in every layer, and that the replica is the last
+// one plus the data. The columns are checked before.
+func (v verifier) labels(p *challengeProof, c uint64) error {
+	if len(p.Labels) != v.Layers {
+		return fmt.Errorf("%d labels, want %d", len(p.Labels), v.Layers)
+	}
+	labels := p.Columns.Challenged.Column.Rows
+	for i, proof := range p.Labels {
+		layer := i + 1
+		if proof.Layer != layer || proof.Node != c || !slices.Equal(proof.Parents, p.Columns.parents(layer)) {
+			return fmt.Errorf("layer %d: the label is not of this node and these parents", layer)
+		}
+		var msg [sdr.LabelParents * sdr.LabelSize]byte
+		for k, parent := range proof.Parents {
+			copy(msg[k*nodeSize:], parent[:])
+		}
+		if v.labeler.Label(layer, c, msg[:]) != labels[i] {
+			return fmt.Errorf("layer %d: the label is not the hash of its parents", layer)
+		}
+	}
+	last := p.Labels[v.Layers-1]
+	if e := p.Encoding; e.Layer != last.Layer || e.Node != last.Node || !slices.Equal(e.Parents, last.Parents) {
+		return fmt.Errorf("the encoding is not by the last layer's label")
+	}
+	key, data := labels[v.Layers-1], p.CommD.leaf()
+	if _, err := fr.LittleEndian.Element((*[nodeSize]byte)(&data)); err != nil {
+		return fmt.Errorf("the data is no field element: %w", err)
+	}
+	var replica node
+	encode(replica[:], key[:], data[:])
+	if replica != p.CommR.leaf() {
+		return fmt.Errorf("the replica is not the label plus the data")
+	}
+	return nil
+}
+
+// opens checks that o is the path of a leaf from its place up to root.
+func (v verifier) opens(o *opening, t tree, leaf uint64, root node, hash func(...node) (node, error)) error {
+	steps := o.Data.Single.Path.Steps
+	if len(steps) != t.height() {
+		return fmt.Errorf("a path of %d rows, want %d", len(steps), t.height())
+	}
+	n := o.leaf()
+	for row, s := range steps {
+		if len(s.Hashes) != t.arity-1 {
+			return fmt.Errorf("row %d: %d siblings, want %d", row, len(s.Hashes), t.arity-1)
+		}
+		if s.Index != int(leaf)%t.arity {
+			return fmt.Errorf("row %d: place %d, want %d", row, s.Index, int(leaf)%t.arity)
+		}
+		var err error
+		if n, err = hash(slices.Insert(slices.Clone(s.Hashes), s.Index, n)...); err != nil {
+			return fmt.Errorf("row %d: %w", row, err)
+		}
+		leaf /= uint64(t.arity)
+	}
+	if n != o.root() || n != root {
+		return fmt.Errorf("the path leads to %x and names %x, want %x", n, o.root(), root)
+	}
+	return nil
+}
+
+func shaNodes(nodes ...node) (out node, err error) {
+	shaRow{}.HashRow(out[:], slices.Concat(nodes[0][:], nodes[1][:]))
+	return out, nil
+}
