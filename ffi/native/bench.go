@@ -55,7 +55,7 @@ func (c cidText) MarshalJSON() ([]byte, error) { return []byte(`"` + c.String() 
 
 // SealOnce seals one sector without Redis or chain, up to the vanilla proof.
 func SealOnce(ctx context.Context, o BenchOptions) (res BenchResult, err error) {
-	spec, err := specOf(o.Seal.Proof)
+	spec, err := sealable(o.Seal.Proof)
 	if err != nil {
 		return res, err
 	}

@@ -24,18 +24,23 @@ type replica struct {
 	id     node // what binds labels to sector, ticket and data
 }
 
-// newReplica checks and derives; it reads Proof, ID, Ticket and CommD of the seal.
+// newReplica derives the replica of a seal that this package can make or open.
 func newReplica(s jobs.Seal) (replica, error) {
-	spec, err := specOf(s.Proof)
+	spec, err := sealable(s.Proof)
 	if err != nil {
 		return replica{}, err
 	}
-	r := replica{spec: spec}
+	return spec.replica(s)
+}
+
+// replica checks ID, Ticket and CommD of the seal, and derives.
+func (sp spec) replica(s jobs.Seal) (r replica, err error) {
+	r.spec = sp
 	if r.ticket, err = random("ticket", s.Ticket); err != nil {
-		return replica{}, err
+		return r, err
 	}
 	if r.commD, err = dataCommitment(s.CommD); err != nil {
-		return replica{}, err
+		return r, err
 	}
 	r.id, err = ReplicaID(s)
 	return r, err

@@ -96,14 +96,15 @@ const (
 
 var sizeNames = [...]string{"2KiB", "8MiB", "512MiB", "32GiB", "64GiB"}
 
-// spec is a registered seal proof this package can make.
+// spec is a registered seal proof.
 type spec struct {
 	Shape
 	proof   abi.RegisteredSealProof
 	version version
 }
 
-func specOf(proof abi.RegisteredSealProof) (spec, error) {
+// interactive gives the spec of a proof whose challenges come from the seed alone.
+func interactive(proof abi.RegisteredSealProof) (spec, error) {
 	size, err := proof.SectorSize()
 	if err != nil {
 		return spec{}, jobs.Failf(jobs.Rejected, "seal proof %d: %w", proof, err)
@@ -114,10 +115,19 @@ func specOf(proof abi.RegisteredSealProof) (spec, error) {
 	}
 	s := spec{shape, proof, version(int(proof) / len(sizeNames))}
 	if s.version > v11 {
-		return spec{}, jobs.Failf(jobs.Rejected, "the native prover does not support synthetic and non-interactive proofs yet (seal proof %d); use backend filcrypto", proof)
+		return spec{}, jobs.Failf(jobs.Rejected, "package native does not support synthetic and non-interactive proofs yet (seal proof %d): use backend filcrypto", proof)
+	}
+	return s, nil
+}
+
+// sealable gives the spec of a proof whose files this package can make and open.
+func sealable(proof abi.RegisteredSealProof) (spec, error) {
+	s, err := interactive(proof)
+	if err != nil {
+		return spec{}, err
 	}
 	if n := s.BaseTrees(); n > 1 {
-		return spec{}, jobs.Failf(jobs.Rejected, "the native prover does not support sectors of %s yet, which have %d base trees; use backend filcrypto", s.sizeName(), n)
+		return spec{}, jobs.Failf(jobs.Rejected, "package native does not support sectors of %s yet, which have %d base trees: use backend filcrypto", s.sizeName(), n)
 	}
 	return s, nil
 }
