@@ -1,0 +1,159 @@
+package devnet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// SealInfo is what a proof must be bound to, as the chain knows it: number, miner, ticket and seed drawn by the chain itself, CommD
+// and CommR from the pre-commitment.
+type SealInfo = jobs.Seal
+
+// Verifier checks proofs for the node. An error means that the proof is wrong (or that ctx ended).
+type Verifier interface {
+	// VerifyVanilla checks every opening of a C1 output in filecoin-ffi's JSON form.
+	VerifyVanilla(ctx context.Context, info SealInfo, c1 []byte) error
+	// VerifySNARK checks a Groth16 proof of a replica.
+	VerifySNARK(ctx context.Context, info SealInfo, proof []byte) error
+}
+
+// A native proof is the tag, zero-padded, and the SHA-256 of the C1 output (jobs.VanillaTag).
+const (
+	tagArea       = 160
+	vanillaLength = tagArea + sha256.Size
+)
+
+// Bounds on what may be offered: a 64 GiB sector's C1 output is under 64 MiB, and a sector is rarely proven for more than two seeds.
+const (
+	maxVanilla     = 64 << 20
+	offersASector  = 4
+	maxOfferedSize = 1 << 30
+)
+
+// vanillaDigest gives the digest in a native proof; false means that the proof is of another kind.
+func vanillaDigest(proof []byte) (d [sha256.Size]byte, ok bool) {
+	if len(proof) != vanillaLength {
+		return d, false
+	}
+	var area [tagArea]byte
+	copy(area[:], jobs.VanillaTag)
+	if [tagArea]byte(proof[:tagArea]) != area {
+		return d, false
+	}
+	return [sha256.Size]byte(proof[tagArea:]), true
+}
+
+// proofs verifies, once for each seal and proof: a message is executed when its gas is estimated, again when it is called for others
+// in the pool, and when it is included.
+type proofs struct {
+	verifier Verifier
+
+	mu      sync.Mutex
+	offered map[jobs.SectorID][]vanilla // oldest first
+	size    int                         // bytes offered and kept
+	checked map[[sha256.Size]byte]error // by seal and proof
+}
+
+type vanilla struct {
+	digest [sha256.Size]byte
+	c1     []byte
+}
+
+func newProofs(v Verifier) *proofs {
+	return &proofs{verifier: v, offered: map[jobs.SectorID][]vanilla{}, checked: map[[sha256.Size]byte]error{}}
+}
+
+// offer keeps a C1 output for the native proof that is to come.
+func (p *proofs) offer(id jobs.SectorID, c1Base64 string) error {
+	c1, err := base64.StdEncoding.DecodeString(c1Base64)
+	if err != nil {
+		return fmt.Errorf("offer vanilla proof of %s: %w", id, err)
+	}
+	if len(c1) > maxVanilla {
+		return fmt.Errorf("offer vanilla proof of %s: %d bytes are more than %d", id, len(c1), maxVanilla)
+	}
+	v := vanilla{sha256.Sum256(c1), c1}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	offers := p.offered[id]
+	if slices.ContainsFunc(offers, func(o vanilla) bool { return o.digest == v.digest }) {
+		return nil
+	}
+	if len(offers) == offersASector {
+		p.size -= len(offers[0].c1)
+		offers = offers[1:]
+	}
+	if p.size+len(c1) > maxOfferedSize {
+		return fmt.Errorf("offer vanilla proof of %s: the node already keeps %d bytes; prove or drop some sectors first", id, p.size)
+	}
+	p.size += len(c1)
+	p.offered[id] = append(slices.Clone(offers), v)
+	return nil
+}
+
+// settle forgets the offers of a sector that is committed for good.
+func (p *proofs) settle(id jobs.SectorID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.offered[id] {
+		p.size -= len(v.c1)
+	}
+	delete(p.offered, id)
+}
+
+var errNotOffered = errors.New("the C1 output behind this native proof was not offered")
+
+func (p *proofs) verify(ctx context.Context, seal SealInfo, proof []byte) error {
+	key := proofKey(seal, proof)
+	digest, native := vanillaDigest(proof)
+	p.mu.Lock()
+	err, known := p.checked[key]
+	offers := p.offered[seal.ID]
+	p.mu.Unlock()
+	if known {
+		return err
+	}
+	if p.verifier == nil {
+		return errors.New("the node was started without a proof verifier")
+	}
+	if native {
+		i := slices.IndexFunc(offers, func(o vanilla) bool { return o.digest == digest })
+		if i < 0 {
+			return errNotOffered // not remembered: it may be offered yet
+		}
+		err = p.verifier.VerifyVanilla(ctx, seal, offers[i].c1)
+	} else {
+		err = p.verifier.VerifySNARK(ctx, seal, proof)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // says nothing about the proof
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.checked[key] = err
+	return err
+}
+
+func proofKey(s SealInfo, proof []byte) (key [sha256.Size]byte) {
+	h := sha256.New()
+	var n [8]byte
+	for _, v := range []uint64{uint64(s.ID.Miner), uint64(s.ID.Number), uint64(s.Proof)} {
+		binary.BigEndian.PutUint64(n[:], v)
+		h.Write(n[:])
+	}
+	for _, b := range [][]byte{s.Ticket, s.Seed, s.CommD.Bytes(), s.CommR.Bytes(), proof} {
+		binary.BigEndian.PutUint64(n[:], uint64(len(b)))
+		h.Write(n[:])
+		h.Write(b)
+	}
+	h.Sum(key[:0])
+	return key
+}
