@@ -1,0 +1,138 @@
+package configs
+
+import (
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Config is everything an operator may decide. Tags: key is the name in the file,
+// doc the comment above it, example a line shown where the default is empty.
+type Config struct {
+	Redis     Redis     `key:"redis" doc:"Redis holds all state: 6.2 or newer, maxmemory-policy noeviction, appendonly yes."`
+	Chain     Chain     `key:"chain" doc:"The Filecoin node and the messages sent through it."`
+	Miners    []Miner   `key:"miners" doc:"Miners sealed for. Sector numbers come from ranges, or are the lowest free ones." example:"[{id: t01000, ranges: [\"1000-1999\"]}]"`
+	Policy    Policy    `key:"policy" doc:"What the poller decides by. The defaults are mainnet's."`
+	Host      Host      `key:"host" doc:"This machine."`
+	Worker    Worker    `key:"worker" doc:"lpseal worker: one per machine, or one per GPU class."`
+	Scheduler Scheduler `key:"scheduler" doc:"lpseal scheduler: the poller. Two or more may run."`
+	Web       Web       `key:"web" doc:"lpseal web: pages of the pipeline and of the queues."`
+	Log       Log       `key:"log" doc:"Logs go to stderr."`
+	Handover  Handover  `key:"handover" doc:"Who proves a stored sector: none. It is then declared to nobody."`
+}
+
+// Redis says where the state is.
+type Redis struct {
+	URL      string `key:"url" doc:"redis://, rediss:// (TLS), unix://, redis-sentinel://host:port,…/MASTER or redis-cluster://host:port,…"`
+	User     string `key:"user" doc:"ACL user; also accepted inside url."`
+	Password Secret `key:"password" doc:"Better given by LPSEAL_REDIS_PASSWORD_FILE than written here."`
+	CA       string `key:"ca" doc:"PEM file of the authority that signed the server's certificate; empty: the system's."`
+}
+
+// Chain says how the node is reached and how messages are paid.
+type Chain struct {
+	API        Secret         `key:"api" doc:"TOKEN:ADDRESS of the node, as in FULLNODE_API_INFO, which is read too; else $LOTUS_PATH/{api,token} (~/.lotus)."`
+	Sender     Sender         `key:"sender" doc:"Who pays for messages."`
+	MaxFee     FIL            `key:"max_fee" doc:"Most gas fee of one message; it waits while the base fee is above that."`
+	Confidence abi.ChainEpoch `key:"confidence" doc:"Epochs after which what the chain says is believed."`
+	JournalDir string         `key:"journal_dir" doc:"Folder for signed messages, written before they are pushed; empty: host.state_dir/messages."`
+}
+
+// Sender is the address that sends messages.
+type Sender struct {
+	Address string `key:"address" doc:"A control address of the miner that no other software sends from; empty: the first funded control address, else the worker."`
+	Shared  bool   `key:"shared" doc:"The key is shared with other software: the node assigns nonces, and lpseal never replaces a message."`
+}
+
+// Miner is a miner sealed for.
+type Miner struct {
+	ID     MinerID `key:"id" doc:"Its ID address."`
+	Ranges []Range `key:"ranges" doc:"Sector numbers that may be used, first-last; empty: any."`
+}
+
+// Policy is [jobs.Policy] as an operator writes it.
+type Policy struct {
+	ReleaseLayers  jobs.Release   `key:"release_layers" doc:"When layer files are removed: after_c2 or after_commit."`
+	TicketLookback abi.ChainEpoch `key:"ticket_lookback" doc:"The ticket is drawn this many epochs behind the head: chain finality."`
+	TicketWindow   abi.ChainEpoch `key:"ticket_window" doc:"Epochs after the ticket's within which a pre-commit must land; the network's constant."`
+	TicketMargin   abi.ChainEpoch `key:"ticket_margin" doc:"Epochs of that window kept free for the message to land."`
+	TicketFresh    abi.ChainEpoch `key:"ticket_fresh" doc:"A ticket older than this is drawn again while no layer exists."`
+	SeedConfidence abi.ChainEpoch `key:"seed_confidence" doc:"Epochs waited after the seed's before it is drawn."`
+	MaxRetickets   int            `key:"max_retickets" doc:"New tickets for one sector before it is held."`
+	MaxRollbacks   int            `key:"max_rollbacks" doc:"Roll-backs for bad input before a sector is held."`
+	BackoffBase    time.Duration  `key:"backoff_base" doc:"Wait after a transient fault; it doubles up to backoff_max."`
+	BackoffMax     time.Duration  `key:"backoff_max" doc:"Longest wait after a transient fault."`
+	BusyWait       time.Duration  `key:"busy_wait" doc:"Wait between looks at a stage without GPU, space or funds."`
+	Look           time.Duration  `key:"look" doc:"Longest time between two looks at a sector that waits for the chain or a worker."`
+}
+
+// Jobs gives the policy in the domain's type.
+func (p Policy) Jobs() jobs.Policy {
+	return jobs.Policy{
+		TicketLookback: p.TicketLookback, TicketWindow: p.TicketWindow, TicketMargin: p.TicketMargin, TicketFresh: p.TicketFresh,
+		SeedConfidence: p.SeedConfidence, MaxRetickets: p.MaxRetickets, MaxRollbacks: p.MaxRollbacks,
+		BackoffBase: p.BackoffBase, BackoffMax: p.BackoffMax, BusyWait: p.BusyWait, Look: p.Look, ReleaseLayers: p.ReleaseLayers,
+	}
+}
+
+// Host is the machine.
+type Host struct {
+	ID       string `key:"id" doc:"Its name in queues and pages, [a-z0-9-]{1,40}; empty: the host name. Never give one name to two machines."`
+	StateDir string `key:"state_dir" doc:"Folder for work in progress: child processes, locks, messages."`
+}
+
+// Worker is one worker daemon.
+type Worker struct {
+	Instance    string      `key:"instance" doc:"Its name on this host, [a-z0-9-]{1,40}."`
+	Lanes       []Lane      `key:"lanes" doc:"What it runs at a time. Classes: sdr, cpu, gpu, io. Without lanes a worker only serves files." example:"[{class: sdr, width: 2}, {class: cpu, width: 1}, {class: io, width: 2}, {class: gpu, gpu: rtx4090, device: \"0\", width: 1, prover: filcrypto}]"`
+	Paths       []StorePath `key:"paths" doc:"Storage paths it serves: folders with a sectorstore.json (lpseal storage attach DIR)." example:"[{dir: /data/seal}, {dir: /data/store}]"`
+	FileService FileService `key:"file_service" doc:"Hands C1 outputs and stored sectors to other hosts. Requests are signed with secret."`
+}
+
+// Lane is a promise to run stages of one class, width at a time.
+type Lane struct {
+	Class   jobs.Class `key:"class" doc:"sdr, cpu, gpu or io."`
+	GPU     string     `key:"gpu" doc:"GPU class label, for class gpu."`
+	Device  string     `key:"device" doc:"GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover."`
+	Width   int        `key:"width" doc:"Stages at a time; 0 is 1."`
+	Prover  string     `key:"prover" doc:"native or filcrypto; empty is native."`
+	Threads int        `key:"threads" doc:"Threads of one stage; 0: all processors."`
+}
+
+// StorePath is a folder with a sectorstore.json.
+type StorePath struct {
+	Dir string `key:"dir" doc:"The folder, an absolute path."`
+}
+
+// FileService is the worker's HTTP service for sector files.
+type FileService struct {
+	Listen    string `key:"listen" doc:"Address; port 0 takes a free one. Empty: this host's files stay on this host."`
+	Advertise string `key:"advertise" doc:"Base URL by which other hosts reach it; empty: http:// and the listen address."`
+	Secret    Secret `key:"secret" doc:"Shared by all hosts, 32 characters or more; LPSEAL_WORKER_FILE_SERVICE_SECRET_FILE names a file with it."`
+}
+
+// Scheduler is the poller.
+type Scheduler struct {
+	Period time.Duration `key:"period" doc:"Between two polls. A finished stage is followed at once; this is for what nobody tells us."`
+}
+
+// Web is the pages' server.
+type Web struct {
+	Listen      string `key:"listen" doc:"Address. Anything but loopback needs a token."`
+	Token       Secret `key:"token" doc:"Asked for at sign-in, 16 characters or more."`
+	AllowWrites bool   `key:"allow_writes" doc:"Lets the pages pause queues and retry, hold or release sectors."`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level  string `key:"level" doc:"debug, info, warn or error, and part=level pairs: \"info,chain=debug\". GOLOG_LOG_LEVEL is read too."`
+	Format string `key:"format" doc:"text, json, color or nocolor. GOLOG_LOG_FMT is read too."`
+	File   string `key:"file" doc:"Append to this file instead of stderr. GOLOG_FILE is read too."`
+}
+
+// Handover names who proves stored sectors.
+type Handover struct {
+	To string `key:"to" doc:"none."`
+}

@@ -1,0 +1,326 @@
+package configs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/viper"
+	"gopkg.in/yaml.v3"
+)
+
+const envPrefix = "LPSEAL_"
+
+// Source is what a caller knows beside files and environment.
+type Source struct {
+	// File is --config. It must exist; empty looks at $LPSEAL_CONFIG, then
+	// $XDG_CONFIG_HOME/lpseal/lpseal.yaml, then /etc/lpseal/lpseal.yaml.
+	File string
+	// Flags are values given on the command line by dotted key, as text.
+	Flags map[string]string
+}
+
+// Loaded is a configuration and where each value came from.
+type Loaded struct {
+	Config Config
+	File   string // the file read; empty if there was none
+
+	origins map[string]string
+	lines   map[string]int
+}
+
+// Origin says where a value was written: a flag, a variable, FILE:LINE or "default".
+func (l *Loaded) Origin(key string) string {
+	if o := l.origins[key]; o != "" {
+		return o
+	}
+	return "default"
+}
+
+// Load reads the configuration. The error joins a [Problem] for each thing wrong, in
+// the order of the file; the configuration returned with it holds what could be read.
+func Load(src Source) (*Loaded, error) {
+	l := &Loaded{Config: Default(), origins: map[string]string{}}
+	v := viper.New()
+	known := values(&l.Config)
+
+	errs := l.readFile(v, src.File)
+	errs = append(errs, setFlags(v, l, src.Flags, known)...)
+	for _, f := range known {
+		errs = append(errs, l.read(v, f)...)
+	}
+	errs = append(errs, strayEnv(known)...)
+	if err := l.fallBack(); err != nil {
+		errs = append(errs, err)
+	}
+	unread := slices.Clone(errs)
+	for _, p := range l.validate() {
+		// The bounds of a value that could not be read would be noise.
+		if !slices.ContainsFunc(unread, func(u *Problem) bool { return u.entry() == p.entry() }) {
+			errs = append(errs, p)
+		}
+	}
+	return l, join(errs)
+}
+
+func join(problems []*Problem) error {
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		errs[i] = p
+	}
+	return errors.Join(errs...)
+}
+
+// read puts the value of highest precedence into its field.
+func (l *Loaded) read(v *viper.Viper, f field) []*Problem {
+	names := []string{f.env()}
+	if foreign := foreignEnv[f.key]; foreign != "" {
+		names = append(names, foreign)
+	}
+	_ = v.BindEnv(append([]string{f.key}, names...)...) // fails without a key only
+	text := true
+	switch variable := firstSet(names); {
+	case l.origins[f.key] != "": // a flag
+	case f.secret() && os.Getenv(f.env()+"_FILE") != "":
+		if p := l.secretFile(v, f, variable); p != nil {
+			return []*Problem{p}
+		}
+	case variable != "":
+		l.origins[f.key] = variable
+	case v.IsSet(f.key):
+		l.origins[f.key], text = l.at(f.key), false
+	default:
+		return nil
+	}
+	d := decoder{origin: l.origin}
+	d.decode(f.value, f.key, v.Get(f.key), text)
+	return d.problems
+}
+
+func firstSet(names []string) string {
+	for _, n := range names {
+		if os.Getenv(n) != "" {
+			return n
+		}
+	}
+	return ""
+}
+
+// secretFile reads LPSEAL_…_FILE, as container and systemd credentials are given.
+func (l *Loaded) secretFile(v *viper.Viper, f field, variable string) *Problem {
+	name := f.env() + "_FILE"
+	p := &Problem{Key: f.key, Value: os.Getenv(name), Origin: name}
+	if variable == f.env() {
+		p.What, p.Remedy = "the secret is given twice", "unset "+variable+" or "+name
+		return p
+	}
+	b, err := os.ReadFile(p.Value)
+	if err != nil {
+		p.What, p.Remedy = fmt.Sprintf("its file cannot be read: %v", err), "name a file this user may read"
+		return p
+	}
+	v.Set(f.key, string(b))
+	l.origins[f.key] = name
+	return nil
+}
+
+func setFlags(v *viper.Viper, l *Loaded, flags map[string]string, known []field) []*Problem {
+	var out []*Problem
+	for _, key := range slices.Sorted(maps.Keys(flags)) {
+		if !slices.ContainsFunc(known, func(f field) bool { return f.key == key }) {
+			out = append(out, unknown(key, "--set", known))
+			continue
+		}
+		v.Set(key, flags[key])
+		l.origins[key] = "flag"
+	}
+	return out
+}
+
+// origin of a value inside a list is its own line, or where the whole list was given.
+func (l *Loaded) origin(key string) string {
+	if _, ok := l.lines[key]; ok {
+		return l.at(key)
+	}
+	list, _, _ := strings.Cut(key, "[")
+	return l.origins[list]
+}
+
+func (l *Loaded) at(key string) string {
+	if n := l.lines[key]; n > 0 {
+		return fmt.Sprintf("%s:%d", l.File, n)
+	}
+	return l.File
+}
+
+// find gives the file to read; a file somebody named must exist.
+func find(named string) (file string, must bool) {
+	if named != "" {
+		return named, true
+	}
+	if env := os.Getenv(envPrefix + "CONFIG"); env != "" {
+		return env, true
+	}
+	dir := os.Getenv("XDG_CONFIG_HOME")
+	if home, err := os.UserHomeDir(); dir == "" && err == nil {
+		dir = filepath.Join(home, ".config")
+	}
+	own := filepath.Join(dir, "lpseal", "lpseal.yaml")
+	if _, err := os.Stat(own); dir != "" && !errors.Is(err, fs.ErrNotExist) {
+		return own, false
+	}
+	return "/etc/lpseal/lpseal.yaml", false
+}
+
+func (l *Loaded) readFile(v *viper.Viper, named string) []*Problem {
+	file, must := find(named)
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && !must {
+		return nil
+	}
+	if err != nil {
+		return []*Problem{{Key: file, What: err.Error(), Remedy: "name a file this user may read; lpseal config default prints one"}}
+	}
+	l.File, l.lines = file, map[string]int{}
+	v.SetConfigType("yaml")
+	var doc yaml.Node
+	if err := errors.Join(yaml.Unmarshal(b, &doc), v.ReadConfig(bytes.NewReader(b))); err != nil {
+		text, _, _ := strings.Cut(err.Error(), "\n") // both readers say the same
+		return []*Problem{{Key: file, What: text, Remedy: "lpseal config default prints a whole file"}}
+	}
+	if len(doc.Content) == 0 { // comments only
+		return nil
+	}
+	return l.walkFile(doc.Content[0], "", fields(&l.Config))
+}
+
+// walkFile notes every key's line and finds those that no field has. viper forgets lines, and
+// takes any key in any case.
+func (l *Loaded) walkFile(n *yaml.Node, prefix string, known []field) []*Problem {
+	if n.Kind != yaml.MappingNode {
+		return []*Problem{{Key: strings.TrimSuffix(prefix, "."), Origin: fmt.Sprintf("%s:%d", l.File, n.Line), What: "a section is wanted here", Remedy: "lpseal config default shows its keys"}}
+	}
+	var out []*Problem
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := prefix + n.Content[i].Value
+		l.lines[key] = n.Content[i].Line
+		at := slices.IndexFunc(known, func(f field) bool { return f.key == key })
+		switch {
+		case at < 0:
+			out = append(out, unknown(key, l.at(key), known))
+		case known[at].section && n.Content[i+1].Tag != "!!null":
+			out = append(out, l.walkFile(n.Content[i+1], key+".", known)...)
+		default:
+			l.noteLines(n.Content[i+1], key)
+		}
+	}
+	return out
+}
+
+// noteLines notes the lines of a list's elements; the decoder judges their keys.
+func (l *Loaded) noteLines(n *yaml.Node, key string) {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for i, e := range n.Content {
+			k := fmt.Sprintf("%s[%d]", key, i)
+			l.lines[k] = e.Line
+			l.noteLines(e, k)
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k := key + "." + n.Content[i].Value
+			l.lines[k] = n.Content[i].Line
+			l.noteLines(n.Content[i+1], k)
+		}
+	}
+}
+
+func unknown(key, origin string, known []field) *Problem {
+	names := make([]string, len(known))
+	for i, f := range known {
+		names[i] = f.key
+	}
+	remedy := "lpseal config default shows all keys"
+	if n := nearest(key, names); n != "" {
+		remedy = "did you mean " + n + "?"
+	}
+	return &Problem{Key: key, Origin: origin, What: "no such key", Remedy: remedy}
+}
+
+// strayEnv finds misspelt variables. One that resembles nothing is not ours to judge:
+// Kubernetes makes LPSEAL_PORT_… for a service of that name.
+func strayEnv(known []field) []*Problem {
+	names := make([]string, 0, len(known))
+	for _, f := range known {
+		names = append(names, strings.ToLower(f.env()))
+		if f.secret() {
+			names = append(names, strings.ToLower(f.env()+"_FILE"))
+		}
+	}
+	var out []*Problem
+	for _, kv := range slices.Sorted(slices.Values(os.Environ())) {
+		name, _, _ := strings.Cut(kv, "=")
+		low := strings.ToLower(name)
+		if !strings.HasPrefix(name, envPrefix) || name == envPrefix+"CONFIG" || slices.Contains(names, low) {
+			continue
+		}
+		if n := nearest(low, names); n != "" {
+			out = append(out, &Problem{Key: name, What: "no such variable", Remedy: "did you mean " + strings.ToUpper(n) + "?"})
+		}
+	}
+	return out
+}
+
+// fallBack fills what may be left out from the machine: the host name, and the
+// files by which lotus tells its API.
+func (l *Loaded) fallBack() *Problem {
+	c := &l.Config
+	if c.Host.ID == "" {
+		name, err := os.Hostname()
+		if c.Host.ID = slug(name); err != nil || c.Host.ID == "" {
+			return &Problem{Key: "host.id", What: "the machine has no host name", Remedy: "give it a name of [a-z0-9-]{1,40}"}
+		}
+		l.origins["host.id"] = "host name"
+	}
+	if c.Chain.API == "" {
+		if repo, info := lotusRepo(); info != "" {
+			c.Chain.API, l.origins["chain.api"] = Secret(info), repo
+		}
+	}
+	return nil
+}
+
+// slug makes a host name fit for queue names: its first label, lower case.
+func slug(name string) string {
+	name, _, _ = strings.Cut(strings.ToLower(name), ".")
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, name)
+	return strings.Trim(name[:min(len(name), 40)], "-")
+}
+
+// lotusRepo reads the address and token that a lotus daemon leaves in its repository.
+func lotusRepo() (dir, info string) {
+	dir = os.Getenv("LOTUS_PATH")
+	if home, err := os.UserHomeDir(); dir == "" && err == nil {
+		dir = filepath.Join(home, ".lotus")
+	}
+	api, err := os.ReadFile(filepath.Join(dir, "api"))
+	if dir == "" || err != nil {
+		return "", ""
+	}
+	info = strings.TrimSpace(string(api))
+	if token, err := os.ReadFile(filepath.Join(dir, "token")); err == nil {
+		info = strings.TrimSpace(string(token)) + ":" + info
+	}
+	return dir, info
+}

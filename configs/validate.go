@@ -1,0 +1,256 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Provers are the proof backends a lane may name.
+var Provers = []string{jobs.NativeProver, "filcrypto"}
+
+// check collects what is wrong with values that could be read.
+type check struct {
+	l        *Loaded
+	problems []*Problem
+}
+
+func (l *Loaded) validate() []*Problem {
+	k, c := &check{l: l}, &l.Config
+	k.redis(&c.Redis)
+	k.chain(&c.Chain)
+	k.miners(c.Miners)
+	k.policy(&c.Policy)
+	k.slug("host.id", c.Host.ID)
+	k.absolute("host.state_dir", c.Host.StateDir)
+	k.slug("worker.instance", c.Worker.Instance)
+	k.lanes(c.Worker.Lanes)
+	k.paths(c.Worker.Paths)
+	k.fileService(&c.Worker.FileService)
+	if p := c.Scheduler.Period; p < 100*time.Millisecond || p > 10*time.Minute {
+		k.fail("scheduler.period", p, "out of bounds", "choose 100ms to 10m")
+	}
+	k.web(&c.Web)
+	k.log(&c.Log)
+	k.oneOf("handover.to", c.Handover.To, "none")
+	return k.problems
+}
+
+func (k *check) fail(key string, value any, what, remedy string) {
+	p := &Problem{Key: key, Origin: k.l.origin(key), What: what, Remedy: remedy}
+	if s, ok := value.(fmt.Stringer); ok {
+		value = s.String()
+	}
+	if value != nil && value != hidden {
+		p.Value = show(value)
+	}
+	k.problems = append(k.problems, p)
+}
+
+func (k *check) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		k.fail(key, value, "not a choice", "write one of "+strings.Join(allowed, ", "))
+	}
+}
+
+func (k *check) slug(key, value string) {
+	if !jobs.ValidSlug(value) {
+		k.fail(key, value, "not a name", "use [a-z0-9-]{1,40}: it becomes part of queue names and paths")
+	}
+}
+
+func (k *check) absolute(key, dir string) {
+	if !filepath.IsAbs(dir) {
+		k.fail(key, dir, "not an absolute path", "start it with /")
+	}
+}
+
+func (k *check) redis(r *Redis) {
+	u, err := url.Parse(r.URL)
+	schemes := []string{"redis", "rediss", "unix", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"}
+	switch {
+	case err != nil || !slices.Contains(schemes, u.Scheme):
+		k.fail("redis.url", redacted(r.URL), "not an address of Redis", "write redis://HOST:6379/0; its schemes are "+strings.Join(schemes, ", "))
+	case u.User != nil && r.Password != "":
+		k.fail("redis.url", redacted(r.URL), "holds a user, and redis.password is given too", "keep one of them")
+	}
+	if r.CA != "" {
+		k.absolute("redis.ca", r.CA)
+	}
+}
+
+// redacted hides the password in a URL, also in one that does not parse.
+func redacted(s string) string {
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			return scheme + "://…@" + rest[at+1:]
+		}
+	}
+	return s
+}
+
+func (k *check) chain(c *Chain) {
+	if c.Confidence < 1 || c.Confidence > 900 {
+		k.fail("chain.confidence", c.Confidence, "out of bounds", "choose 1 to 900 epochs; 5 suits every network")
+	}
+	if a := c.Sender.Address; a != "" {
+		if _, err := address.NewFromString(a); err != nil {
+			k.fail("chain.sender.address", a, "not a Filecoin address", "write it as lotus wallet list prints it")
+		}
+	}
+	if c.JournalDir != "" {
+		k.absolute("chain.journal_dir", c.JournalDir)
+	}
+}
+
+func (k *check) miners(miners []Miner) {
+	seen := map[MinerID]bool{}
+	for i, m := range miners {
+		key := fmt.Sprintf("miners[%d]", i)
+		if m.ID == 0 {
+			k.fail(key+".id", nil, "missing", "write the miner's ID address, such as t01000")
+		} else if seen[m.ID] {
+			k.fail(key+".id", m.ID, "named twice", "give one entry all its ranges")
+		}
+		seen[m.ID] = true
+		sorted := slices.SortedFunc(slices.Values(m.Ranges), func(a, b Range) int { return int(a.First) - int(b.First) })
+		for j := 1; j < len(sorted); j++ {
+			if sorted[j].First <= sorted[j-1].Last {
+				k.fail(key+".ranges", sorted[j], "overlaps "+sorted[j-1].String(), "make the ranges disjoint")
+			}
+		}
+	}
+}
+
+func (k *check) policy(p *Policy) {
+	k.oneOf("policy.release_layers", string(p.ReleaseLayers), string(jobs.ReleaseAfterC2), string(jobs.ReleaseAfterCommit))
+	for _, n := range []struct {
+		key string
+		abi.ChainEpoch
+	}{
+		{"ticket_lookback", p.TicketLookback}, {"ticket_window", p.TicketWindow}, {"ticket_margin", p.TicketMargin},
+		{"ticket_fresh", p.TicketFresh}, {"seed_confidence", p.SeedConfidence},
+		{"max_retickets", abi.ChainEpoch(p.MaxRetickets)}, {"max_rollbacks", abi.ChainEpoch(p.MaxRollbacks)},
+	} {
+		if n.ChainEpoch < 0 {
+			k.fail("policy."+n.key, n.ChainEpoch, "negative", "write 0 or more")
+		}
+	}
+	if p.TicketLookback+p.TicketMargin >= p.TicketWindow {
+		k.fail("policy.ticket_window", p.TicketWindow, "no epoch is left between drawing the ticket and the deadline", "keep ticket_lookback + ticket_margin below ticket_window")
+	}
+	for _, d := range []struct {
+		key string
+		time.Duration
+	}{
+		{"backoff_base", p.BackoffBase}, {"backoff_max", p.BackoffMax}, {"busy_wait", p.BusyWait}, {"look", p.Look},
+	} {
+		if d.Duration <= 0 {
+			k.fail("policy."+d.key, d.Duration, "not a wait", "write a duration above 0s")
+		}
+	}
+}
+
+func (k *check) lanes(lanes []Lane) {
+	devices := map[string]int{}
+	classes := make([]string, 0, len(jobs.Classes))
+	for _, c := range jobs.Classes {
+		if c != jobs.ClassChain {
+			classes = append(classes, string(c))
+		}
+	}
+	for i, l := range lanes {
+		key := fmt.Sprintf("worker.lanes[%d]", i)
+		switch gpu := l.Class == jobs.ClassGPU; {
+		case l.Class == jobs.ClassChain:
+			k.fail(key+".class", string(l.Class), "the scheduler serves this class itself", "remove the lane")
+		case !slices.Contains(classes, string(l.Class)):
+			k.fail(key+".class", string(l.Class), "no such lane class", "write one of "+strings.Join(classes, ", "))
+		case gpu && l.GPU == "":
+			k.fail(key+".gpu", nil, "missing", "name the GPU's class, such as rtx4090: queues are made from it")
+		case gpu:
+			k.slug(key+".gpu", l.GPU)
+		case l.GPU != "" || l.Device != "":
+			k.fail(key, string(l.Class), "a GPU is given to a lane of another class", "remove gpu and device, or make the class gpu")
+		}
+		if l.Width < 0 {
+			k.fail(key+".width", l.Width, "negative", "write how many stages run at a time")
+		}
+		if l.Threads < 0 {
+			k.fail(key+".threads", l.Threads, "negative", "write 0 for all processors")
+		}
+		if l.Prover != "" {
+			k.oneOf(key+".prover", l.Prover, Provers...)
+		}
+		if before, twice := devices[l.Device]; twice && l.Device != "" {
+			k.fail(key+".device", l.Device, fmt.Sprintf("worker.lanes[%d] has this GPU already", before), "give each GPU one lane")
+		}
+		devices[l.Device] = i
+	}
+}
+
+func (k *check) paths(paths []StorePath) {
+	seen := map[string]bool{}
+	for i, p := range paths {
+		key := fmt.Sprintf("worker.paths[%d].dir", i)
+		k.absolute(key, p.Dir)
+		if clean := filepath.Clean(p.Dir); seen[clean] {
+			k.fail(key, p.Dir, "named twice", "remove one of them")
+		} else {
+			seen[clean] = true
+		}
+	}
+}
+
+func (k *check) fileService(f *FileService) {
+	if f.Listen == "" {
+		return
+	}
+	k.hostPort("worker.file_service.listen", f.Listen)
+	if u, err := url.Parse(f.Advertise); f.Advertise != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		k.fail("worker.file_service.advertise", f.Advertise, "not a base URL", "write http://HOST:PORT")
+	}
+	if len(f.Secret) < 32 {
+		k.fail("worker.file_service.secret", nil, "shorter than 32 characters", "make one with: openssl rand -hex 32")
+	}
+}
+
+func (k *check) hostPort(key, value string) (host string) {
+	host, _, err := net.SplitHostPort(value)
+	if err != nil {
+		k.fail(key, value, "not an address", "write HOST:PORT, such as 127.0.0.1:8645")
+	}
+	return host
+}
+
+func (k *check) web(w *Web) {
+	host := k.hostPort("web.listen", w.Listen)
+	if !loopback(host) && w.Token == "" {
+		k.fail("web.listen", w.Listen, "others can reach it, and web.token is empty", "set LPSEAL_WEB_TOKEN_FILE, or listen on 127.0.0.1")
+	}
+	if w.Token != "" && len(w.Token) < 16 {
+		k.fail("web.token", nil, "shorter than 16 characters", "make one with: openssl rand -hex 16")
+	}
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+func (k *check) log(l *Log) {
+	if _, err := ParseLevels(l.Level); err != nil {
+		k.fail("log.level", l.Level, err.Error(), "write debug, info, warn or error, and part=level pairs after it")
+	}
+	k.oneOf("log.format", l.Format, "text", "json", "color", "nocolor")
+}
