@@ -1,0 +1,236 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/network"
+
+	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Config says which node to use and how. Zero values mean the defaults named.
+type Config struct {
+	API     string          // as FULLNODE_API_INFO: see ParseAPIInfo
+	Network string          // name that the node's network must have; "" accepts any
+	Miners  []abi.ActorID   // that must exist on the network
+	Log     *slog.Logger    // slog.Default()
+	OnHead  func(jobs.Head) // called by Run for every new head; must not block
+
+	Timeout    time.Duration  // of one call; 30 s
+	Backoff    time.Duration  // between tries of a read; doubled each time; 250 ms
+	HeadMaxAge time.Duration  // for how long a head that was asked for stands; 500 ms, negative: not at all
+	Confidence abi.ChainEpoch // epochs above a landed message before it is believed; 5 (design §6)
+
+	// The rest is for clients that send. Without a Journal a client only reads.
+	Journal Journal
+	// Senders are tried in order; none means the miner's control addresses, worker and owner. Those of a miner that are not control addresses need
+	// Shared.
+	Senders []address.Address
+	// Shared says that other software signs with these keys too: the node then assigns nonces (design rule 13).
+	Shared bool
+	// CollateralFromMiner takes deposit and pledge from the miner's available balance first.
+	CollateralFromMiner bool
+	MaxFeePreCommit     abi.TokenAmount // of one message's gas; 0.025 FIL
+	MaxFeeCommit        abi.TokenAmount // 0.05 FIL
+	ReplaceAfter        abi.ChainEpoch  // epochs in the mempool before the fee is raised; 10
+}
+
+// milliFIL is 10^15 attoFIL.
+func milliFIL(n int64) abi.TokenAmount { return big.Mul(big.NewInt(n), big.NewInt(1e15)) }
+
+func (c Config) withDefaults() Config {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.Timeout = positive(c.Timeout, 30*time.Second)
+	c.Backoff = positive(c.Backoff, 250*time.Millisecond)
+	c.Confidence = positive(c.Confidence, 5)
+	c.ReplaceAfter = positive(c.ReplaceAfter, 10)
+	if c.HeadMaxAge == 0 {
+		c.HeadMaxAge = 500 * time.Millisecond
+	}
+	if c.MaxFeePreCommit.NilOrZero() {
+		c.MaxFeePreCommit = milliFIL(25)
+	}
+	if c.MaxFeeCommit.NilOrZero() {
+		c.MaxFeeCommit = milliFIL(50)
+	}
+	return c
+}
+
+func positive[T ~int64](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// Client is a Filecoin node seen by lpseal. It implements jobs.Chain and is safe for concurrent use.
+type Client struct {
+	cfg     Config
+	node    *node
+	network jobs.Network
+	memos   memos
+	sectors sectorCache
+
+	settling sync.Mutex
+	settled  lotus.TipSetKey // the tipset as of which messages were looked up last
+
+	mu       sync.Mutex
+	head     *lotus.TipSet
+	headAt   time.Time // when head was learnt
+	followed bool      // Run is subscribed: head is kept current
+}
+
+var _ jobs.Chain = (*Client)(nil)
+
+// oldestNetwork has ProveCommitSectors3 and PreCommitSectorBatch2.
+const oldestNetwork = network.Version22
+
+// Dial checks that the node can be reached, follows the network that the configuration names, and knows its miners. It does not subscribe: see Run.
+func Dial(ctx context.Context, cfg Config) (*Client, error) {
+	cfg = cfg.withDefaults()
+	endpoints, err := ParseAPIInfo(cfg.API)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{cfg: cfg, node: newNode(endpoints, cfg.Timeout, cfg.Backoff)}
+	if err := c.check(ctx); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("node %s: %w", endpoints[0], err)
+	}
+	return c, nil
+}
+
+// Close ends the connections. Run must have returned.
+func (c *Client) Close() { c.node.close() }
+
+// Calls gives the number of calls made since Dial, by method.
+func (c *Client) Calls() map[string]uint64 { return c.node.counts() }
+
+// check asks every endpoint who it is: one of another network among them would answer reads with another chain.
+func (c *Client) check(ctx context.Context) error {
+	for i := range c.node.endpoints {
+		n, err := c.identify(ctx, i)
+		switch {
+		case err != nil && i > 0 && isTransient(err):
+			c.cfg.Log.Warn("a further node does not answer", "node", c.node.endpoints[i].URL, "err", err)
+			continue
+		case err != nil:
+			return err
+		case c.cfg.Network != "" && n.Name != c.cfg.Network:
+			return jobs.Failf(jobs.Rejected, "it follows network %q, the configuration names %q; change one of them", n.Name, c.cfg.Network)
+		case i > 0 && n.Name != c.network.Name:
+			return jobs.Failf(jobs.Rejected, "node %s follows network %q, the first node %q; name nodes of one network only",
+				c.node.endpoints[i], n.Name, c.network.Name)
+		case n.Version < uint(oldestNetwork):
+			return jobs.Failf(jobs.Rejected, "its network version is %d, lpseal's messages need %d; upgrade the node", n.Version, oldestNetwork)
+		}
+		if i == 0 {
+			c.network = n
+		}
+	}
+	for _, miner := range c.cfg.Miners {
+		if _, err := c.Miner(ctx, miner); err != nil {
+			return fmt.Errorf("network %s: %w", c.network.Name, err)
+		}
+	}
+	return nil
+}
+
+func isTransient(err error) bool {
+	var f *jobs.Fault
+	return errors.As(err, &f) && f.Class == jobs.Transient
+}
+
+// EmbeddedAgent is what the embedded node answers as its agent in Filecoin.Version; a Lotus node answers "lotus".
+const EmbeddedAgent = "lpseal-devnet"
+
+func (c *Client) identify(ctx context.Context, at int) (jobs.Network, error) {
+	type answers struct {
+		version lotus.Version
+		params  *lotus.NetworkParams
+		network network.Version
+	}
+	a, err := once(ctx, c.node, at, "Version", func(ctx context.Context, api *api) (a answers, err error) {
+		if a.version, err = api.Version(ctx); err != nil {
+			return a, err
+		}
+		if a.params, err = api.StateGetNetworkParams(ctx); err != nil {
+			return a, err
+		}
+		a.network, err = api.StateNetworkVersion(ctx, lotus.EmptyTSK)
+		return a, err
+	})
+	if err != nil {
+		return jobs.Network{}, classify("Version", err)
+	}
+	return jobs.Network{
+		Name:           a.params.NetworkName,
+		Version:        uint(a.network),
+		BlockDelay:     time.Duration(a.params.BlockDelaySecs) * time.Second,
+		ChallengeDelay: a.params.PreCommitChallengeDelay,
+		Embedded:       a.version.Agent == EmbeddedAgent,
+	}, nil
+}
+
+// Network implements jobs.Chain. The network's version is that of Dial's time: nothing depends on it after the check.
+func (c *Client) Network(context.Context) (jobs.Network, error) { return c.network, nil }
+
+// Head implements jobs.Chain.
+func (c *Client) Head(ctx context.Context) (jobs.Head, error) {
+	ts, err := c.headTipSet(ctx)
+	if err != nil {
+		return jobs.Head{}, err
+	}
+	return jobs.Head{Epoch: ts.Height, Key: ts.Key().String()}, nil
+}
+
+// silence is how many block delays a followed chain may be silent before its head is asked for: null rounds are rare in a row.
+const silence = 4
+
+func (c *Client) headTipSet(ctx context.Context) (*lotus.TipSet, error) {
+	c.mu.Lock()
+	head, maxAge := c.head, c.cfg.HeadMaxAge
+	if c.followed {
+		maxAge = max(maxAge, silence*c.network.BlockDelay)
+	}
+	fresh := head != nil && maxAge > 0 && time.Since(c.headAt) < maxAge
+	c.mu.Unlock()
+	if fresh {
+		return head, nil
+	}
+	head, err := read(ctx, c.node, "ChainHead", func(ctx context.Context, api *api) (*lotus.TipSet, error) { return api.ChainHead(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	c.setHead(head)
+	return head, nil
+}
+
+func (c *Client) setHead(head *lotus.TipSet) {
+	c.mu.Lock()
+	c.head, c.headAt = head, time.Now()
+	c.mu.Unlock()
+}
+
+// settledTipSet is the tipset at landing confidence under the head: what it holds is believed.
+func (c *Client) settledTipSet(ctx context.Context) (*lotus.TipSet, error) {
+	head, err := c.headTipSet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	height := max(0, head.Height-c.cfg.Confidence)
+	return memo(ctx, c, head.Key(), "ChainGetTipSetByHeight", "settled", func(ctx context.Context, api *api) (*lotus.TipSet, error) {
+		return api.ChainGetTipSetByHeight(ctx, height, head.Key())
+	})
+}

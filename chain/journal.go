@@ -1,0 +1,251 @@
+package chain
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Journal keeps what was sent, under keys such as "precommit/s-t01000-42/f1" and "sender/t1…". Values are JSON. A write is durable
+// when Swap returns: what it holds may be on its way to the chain a moment later.
+type Journal interface {
+	// Get gives the values of keys, in order; nil where there is none.
+	Get(ctx context.Context, keys ...string) ([][]byte, error)
+	// Swap writes next if the value is old, and tells whether it did. A nil old means that the key must be absent.
+	Swap(ctx context.Context, key string, old, next []byte) (bool, error)
+	// List gives all entries whose key starts with prefix.
+	List(ctx context.Context, prefix string) (map[string][]byte, error)
+}
+
+// FileJournal is a journal in one append-only file, fsynced after every write. One process may hold it.
+type FileJournal struct {
+	path string
+
+	mu      sync.Mutex
+	file    *os.File
+	entries map[string][]byte
+	size    int64
+	live    int64 // bytes of the lines that still count
+}
+
+// line is one write in the file.
+type line struct {
+	Key   string
+	Value json.RawMessage
+}
+
+// compactAbove bounds the file: once it is this large and mostly old lines, it is rewritten.
+const compactAbove = 64 << 20
+
+// OpenFileJournal opens or creates the journal. A last line that a crash cut short was never acted upon and is dropped; any other
+// damage is an error, for what it held may be on chain.
+func OpenFileJournal(path string) (*FileJournal, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("message journal: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("message journal: %w", err)
+	}
+	j := &FileJournal{path: path, file: file, entries: map[string][]byte{}}
+	if err := errors.Join(lockFile(file), j.load(), syncDir(path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("message journal %s: %w", path, err), file.Close())
+	}
+	return j, nil
+}
+
+func (j *FileJournal) load() error {
+	raw, err := io.ReadAll(j.file)
+	if err != nil {
+		return err
+	}
+	whole := bytes.LastIndexByte(raw, '\n') + 1
+	if whole < len(raw) {
+		if err := j.file.Truncate(int64(whole)); err != nil {
+			return err
+		}
+	}
+	for n, text := range bytes.Split(raw[:whole], []byte("\n")) {
+		if len(text) == 0 {
+			continue
+		}
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil {
+			return fmt.Errorf("line %d is damaged: %w; restore the file or move it away after checking that no message is pending", n+1, err)
+		}
+		j.account(l.Key, len(text)+1)
+		j.entries[l.Key] = l.Value
+	}
+	return nil
+}
+
+func (j *FileJournal) account(key string, written int) {
+	j.size += int64(written)
+	j.live += int64(written)
+	if old, ok := j.entries[key]; ok {
+		j.live -= int64(len(old))
+	}
+}
+
+// Close lets the file go.
+func (j *FileJournal) Close() error { return j.file.Close() }
+
+// Get implements Journal.
+func (j *FileJournal) Get(_ context.Context, keys ...string) ([][]byte, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		values[i] = j.entries[key]
+	}
+	return values, nil
+}
+
+// List implements Journal.
+func (j *FileJournal) List(_ context.Context, prefix string) (map[string][]byte, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	found := map[string][]byte{}
+	for key, value := range j.entries {
+		if strings.HasPrefix(key, prefix) {
+			found[key] = value
+		}
+	}
+	return found, nil
+}
+
+// Swap implements Journal.
+func (j *FileJournal) Swap(_ context.Context, key string, old, next []byte) (bool, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now, ok := j.entries[key]
+	if ok != (old != nil) || !bytes.Equal(now, old) {
+		return false, nil
+	}
+	return true, j.put(key, next)
+}
+
+func (j *FileJournal) put(key string, value []byte) error {
+	text, err := json.Marshal(line{key, value})
+	if err != nil {
+		return fmt.Errorf("message journal: %s: %w", key, err)
+	}
+	text = append(text, '\n')
+	if _, err := j.file.Write(text); err != nil {
+		// Half a line must not join the next one.
+		return errors.Join(fmt.Errorf("message journal: %s: %w", key, err), j.file.Truncate(j.size))
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("message journal: %s: %w", key, err)
+	}
+	j.account(key, len(text))
+	j.entries[key] = bytes.Clone(value)
+	if j.size > compactAbove && j.live < j.size/2 {
+		return j.compact()
+	}
+	return nil
+}
+
+// compact rewrites the file with the lines that count and puts it in the old one's place.
+func (j *FileJournal) compact() error {
+	var all bytes.Buffer
+	for key, value := range j.entries {
+		text, err := json.Marshal(line{key, value})
+		if err != nil {
+			return fmt.Errorf("message journal: compact: %w", err)
+		}
+		all.Write(append(text, '\n'))
+	}
+	file, err := os.OpenFile(j.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("message journal: compact: %w", err)
+	}
+	_, err = file.Write(all.Bytes())
+	if err = errors.Join(err, file.Sync(), lockFile(file)); err == nil {
+		err = errors.Join(os.Rename(j.path+".new", j.path), syncDir(j.path))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("message journal: compact: %w", err), file.Close())
+	}
+	old := j.file
+	j.file, j.size, j.live = file, int64(all.Len()), int64(all.Len())
+	return old.Close()
+}
+
+// syncDir makes a created or renamed file survive a power cut.
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Mirror is a shared journal with a copy on this host's disk (design rule 13): schedulers agree through shared, and what is pushed survives the loss
+// of it. An entry that shared lost is put back from disk before it is used.
+func Mirror(shared, disk Journal) Journal { return mirror{shared, disk} }
+
+type mirror struct{ shared, disk Journal }
+
+func (m mirror) Get(ctx context.Context, keys ...string) ([][]byte, error) {
+	values, err := m.shared.Get(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := m.disk.Get(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	for i, key := range keys {
+		if values[i] != nil || copies[i] == nil {
+			continue
+		}
+		if _, err := m.shared.Swap(ctx, key, nil, copies[i]); err != nil {
+			return nil, err
+		}
+		again, err := m.shared.Get(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		values[i] = again[0]
+	}
+	return values, nil
+}
+
+func (m mirror) Swap(ctx context.Context, key string, old, next []byte) (bool, error) {
+	ok, err := m.shared.Swap(ctx, key, old, next)
+	if !ok || err != nil {
+		return ok, err
+	}
+	for {
+		now, err := m.disk.Get(ctx, key)
+		if err != nil {
+			return true, err
+		}
+		if done, err := m.disk.Swap(ctx, key, now[0], next); done || err != nil {
+			return true, err
+		}
+	}
+}
+
+func (m mirror) List(ctx context.Context, prefix string) (map[string][]byte, error) {
+	copies, err := m.disk.List(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, 0, len(copies))
+	for key := range copies {
+		keys = append(keys, key)
+	}
+	if _, err := m.Get(ctx, keys...); err != nil { // puts back what shared lost
+		return nil, err
+	}
+	return m.shared.List(ctx, prefix)
+}

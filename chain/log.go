@@ -1,0 +1,251 @@
+package chain
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/exitcode"
+	"github.com/google/uuid"
+	"github.com/ipfs/go-cid"
+
+	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// entry is one message in the journal, under the key of its meaning. The same key holds one live message at a time; what came before and did not
+// work is in Past.
+type entry struct {
+	Members []jobs.Meaning // in the order of the parameters
+	Miner   address.Address
+	Method  abi.MethodNum
+	State   jobs.MessageState
+	// UUID makes the node's own nonce assignment idempotent (shared keys).
+	UUID uuid.UUID
+	// Signed is what was or will be pushed: always these bytes. Until it is set, nothing was pushed.
+	Signed *lotus.SignedMessage `json:",omitempty"`
+	// Replaced are earlier versions of Signed with the same nonce and a lower fee: one of them may land instead.
+	Replaced []cid.Cid      `json:",omitempty"`
+	Ticket   abi.ChainEpoch // the oldest of a pre-commit's members
+	SignedAt abi.ChainEpoch // the head when the message was first signed: it cannot have landed before
+	PushedAt abi.ChainEpoch // the head when it was last pushed
+	Void     int            // raised when a reserved nonce is taken away, so that a late signer's write fails
+
+	// What the chain said, once State is terminal. Executed may be one of Replaced.
+	Executed    cid.Cid             `json:",omitzero"`
+	Height      abi.ChainEpoch      `json:",omitempty"`
+	Exit        exitcode.ExitCode   `json:",omitempty"`
+	MemberExits []exitcode.ExitCode `json:",omitempty"` // of a BatchReturn
+	Past        []attempt           `json:",omitempty"`
+}
+
+// attempt is an earlier message of the same meaning that ended without effect.
+type attempt struct {
+	CID   cid.Cid
+	State jobs.MessageState
+	Exit  exitcode.ExitCode
+}
+
+// cid is the name of the message that landed or was pushed last; undefined before it is signed.
+func (e *entry) cid() cid.Cid {
+	switch {
+	case e.Executed.Defined():
+		return e.Executed
+	case e.Signed == nil:
+		return cid.Undef
+	}
+	return e.Signed.Cid()
+}
+
+// pending tells whether signed bytes are on their way: nothing else may be sent for the meaning.
+func (e *entry) pending() bool { return e.Signed != nil && !e.State.Terminal() }
+
+// uses tells whether the entry's message is the one of a sender's nonce.
+func (e *entry) uses(from address.Address, nonce uint64) bool {
+	return e != nil && e.Signed != nil && e.Signed.Message.From == from && e.Signed.Message.Nonce == nonce
+}
+
+// effective tells whether the message did, or may still do, what member i asks for.
+func (e *entry) effective(i int) bool {
+	switch e.State {
+	case jobs.MessageFailed, jobs.MessageDropped:
+		return false
+	case jobs.MessageConfirmed:
+		return e.memberExit(i).IsSuccess()
+	default:
+		return true
+	}
+}
+
+func (e *entry) memberExit(i int) exitcode.ExitCode {
+	if !e.Exit.IsSuccess() || i >= len(e.MemberExits) {
+		return e.Exit
+	}
+	return e.MemberExits[i]
+}
+
+// fact is the message as jobs sees it for member i.
+func (e *entry) fact(i int) jobs.Message {
+	m := jobs.Message{State: e.State}
+	if c := e.cid(); c.Defined() {
+		m.CID = c.String()
+	}
+	switch exit := e.memberExit(i); {
+	case e.State != jobs.MessageConfirmed && e.State != jobs.MessageFailed:
+	case !exit.IsSuccess():
+		m.State, m.Fault = jobs.MessageFailed, exitFault(e.Method, exit, e.late())
+	}
+	return m
+}
+
+// late tells whether the message landed after its tickets' window.
+func (e *entry) late() bool {
+	return e.Method == preCommitBatch2 && e.Height-e.Ticket > maxTicketAge
+}
+
+// messages reads and writes entries.
+type messages struct{ Journal }
+
+// load gives the entry of a key and its stored bytes, both nil if there is none.
+func (l messages) load(ctx context.Context, key string) (*entry, []byte, error) {
+	values, err := l.get(ctx, key)
+	if err != nil || values[0] == nil {
+		return nil, nil, err
+	}
+	e, err := decodeEntry(key, values[0])
+	return e, values[0], err
+}
+
+// get reads keys in one round trip.
+func (l messages) get(ctx context.Context, keys ...string) ([][]byte, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	values, err := l.Get(ctx, keys...)
+	if err != nil {
+		return nil, journalFault(keys[0], err)
+	}
+	return values, nil
+}
+
+func decodeEntry(key string, raw []byte) (*entry, error) {
+	var e entry
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return nil, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+	}
+	return &e, nil
+}
+
+// save writes an entry over the bytes it was loaded from. When another process wrote meanwhile, ok is false and the caller starts over.
+func (l messages) save(ctx context.Context, key string, old []byte, e *entry) (raw []byte, ok bool, err error) {
+	return swap(ctx, l.Journal, key, old, e)
+}
+
+func swap(ctx context.Context, j Journal, key string, old []byte, v any) (raw []byte, ok bool, err error) {
+	if raw, err = json.Marshal(v); err != nil {
+		return nil, false, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+	}
+	if ok, err = j.Swap(ctx, key, old, raw); err != nil {
+		return nil, false, journalFault(key, err)
+	}
+	return raw, ok, nil
+}
+
+// journalFault keeps cancellation what it is; any other failure of the journal is infrastructure and passes.
+func journalFault(key string, err error) error {
+	return jobs.Failf(jobs.Transient, "message journal: entry %s: %w", key, err)
+}
+
+// sender is what the journal knows of a sending key, under "sender/ADDRESS": which nonces are given to which meanings. One
+// compare-and-set on it reserves a nonce, so two schedulers never give one twice.
+type sender struct {
+	Next     uint64 // lowest nonce never given
+	Reserved map[uint64]reservation
+}
+
+// reservation gives a nonce to a meaning, which must use it: a gap would hold up every later message.
+type reservation struct {
+	Meaning string         // journal key of the entry
+	At      abi.ChainEpoch // the head then
+	Instead string         `json:",omitempty"` // the meaning that a filler took the nonce from
+}
+
+const senderPrefix = "sender/"
+
+// senderKey writes the address with f, however this process prints addresses.
+func senderKey(a address.Address) string { return senderPrefix + "f" + a.String()[1:] }
+
+func senderOf(key string) (address.Address, error) {
+	a, err := address.NewFromString(strings.TrimPrefix(key, senderPrefix))
+	if err != nil {
+		return a, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+	}
+	return a, nil
+}
+
+// nonceOf finds the nonce that is reserved for a meaning, from a given one on.
+func (s *sender) nonceOf(key string, from uint64) (uint64, bool) {
+	for nonce, r := range s.Reserved {
+		if r.Meaning == key && nonce >= from {
+			return nonce, true
+		}
+	}
+	return 0, false
+}
+
+// nonces lists the reserved nonces in order.
+func (s *sender) nonces() []uint64 {
+	all := make([]uint64, 0, len(s.Reserved))
+	for n := range s.Reserved {
+		all = append(all, n)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// update changes a sender's record by compare-and-set until it holds. change says whether there is anything to write.
+func (l messages) update(ctx context.Context, a address.Address, change func(*sender) bool) error {
+	key := senderKey(a)
+	for {
+		values, err := l.get(ctx, key)
+		if err != nil {
+			return err
+		}
+		s := sender{Reserved: map[uint64]reservation{}}
+		if values[0] != nil {
+			if err := json.Unmarshal(values[0], &s); err != nil {
+				return jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+			}
+		}
+		if !change(&s) {
+			return nil
+		}
+		if _, ok, err := swap(ctx, l.Journal, key, values[0], &s); ok || err != nil {
+			return err
+		}
+	}
+}
+
+// senders gives every sender's record.
+func (l messages) senders(ctx context.Context) (map[address.Address]*sender, error) {
+	all, err := l.List(ctx, senderPrefix)
+	if err != nil {
+		return nil, journalFault(senderPrefix, err)
+	}
+	out := map[address.Address]*sender{}
+	for key, raw := range all {
+		a, err := senderOf(key)
+		if err != nil {
+			return nil, err
+		}
+		s := &sender{}
+		if err := json.Unmarshal(raw, s); err != nil {
+			return nil, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+		}
+		out[a] = s
+	}
+	return out, nil
+}

@@ -1,0 +1,140 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+
+	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// pickSender gives the key address of the first sender that may send for the miner, whose key the wallet has and whose balance covers need.
+func (c *Client) pickSender(ctx context.Context, id abi.ActorID, need abi.TokenAmount) (address.Address, error) {
+	candidates, err := c.candidates(ctx, id)
+	if err != nil {
+		return address.Undef, err
+	}
+	var (
+		richest address.Address
+		most    = big.NewInt(-1)
+	)
+	for _, candidate := range candidates {
+		key, err := c.keyAddress(ctx, candidate)
+		if err != nil {
+			return address.Undef, err
+		}
+		has, err := c.atHead(ctx, "WalletHas", key, func(ctx context.Context, api *api) (any, error) { return api.WalletHas(ctx, key) })
+		if err != nil {
+			return address.Undef, err
+		}
+		if !has.(bool) {
+			continue
+		}
+		got, err := c.atHead(ctx, "WalletBalance", key, func(ctx context.Context, api *api) (any, error) { return api.WalletBalance(ctx, key) })
+		if err != nil {
+			return address.Undef, err
+		}
+		balance := got.(abi.TokenAmount)
+		if balance.GreaterThanEqual(need) {
+			return key, nil
+		}
+		if balance.GreaterThan(most) {
+			richest, most = key, balance
+		}
+	}
+	if richest == address.Undef {
+		return address.Undef, jobs.Failf(jobs.Rejected, "miner %s: the node's wallet has the key of none of its senders %v; import one, then release the sector",
+			minerAddress(id), candidates)
+	}
+	return address.Undef, jobs.Failf(jobs.Funds, "miner %s: sender %s holds %s, the message may need %s; send FIL to it",
+		minerAddress(id), richest, FIL(most), FIL(need))
+}
+
+// candidates are the ID addresses that may send for a miner, in order.
+func (c *Client) candidates(ctx context.Context, id abi.ActorID) ([]address.Address, error) {
+	info, err := c.minerInfo(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.cfg.Senders) == 0 {
+		if !c.cfg.Shared {
+			if len(info.ControlAddresses) == 0 {
+				return nil, jobs.Failf(jobs.Rejected, "miner %s has no control address to send from; add one for lpseal alone, or set `shared: true` to send from its worker",
+					minerAddress(id))
+			}
+			return info.ControlAddresses, nil
+		}
+		return append(slices.Clone(info.ControlAddresses), info.Worker, info.Owner), nil
+	}
+	var ids []address.Address
+	for _, s := range c.cfg.Senders {
+		got, err := c.atHead(ctx, "StateLookupID", s, func(ctx context.Context, api *api) (any, error) { return api.StateLookupID(ctx, s, lotus.EmptyTSK) })
+		if err != nil {
+			return nil, fmt.Errorf("sender %s: %w", s, err)
+		}
+		sender := got.(address.Address)
+		control := slices.Contains(info.ControlAddresses, sender)
+		switch {
+		case !control && sender != info.Worker && sender != info.Owner:
+			continue // it may belong to another miner of the configuration
+		case !c.cfg.Shared && (sender == info.Worker || sender == info.Owner):
+			return nil, jobs.Failf(jobs.Rejected,
+				"sender %s is miner %s's worker or owner, with which other software signs; use a control address of lpseal's own, or set `shared: true`",
+				s, minerAddress(id))
+		}
+		ids = append(ids, sender)
+	}
+	if len(ids) == 0 {
+		return nil, jobs.Failf(jobs.Rejected, "none of the senders %v is control address, worker or owner of miner %s; add one as control address",
+			c.cfg.Senders, minerAddress(id))
+	}
+	return ids, nil
+}
+
+// keyAddress resolves an address to the key that signs for it.
+func (c *Client) keyAddress(ctx context.Context, a address.Address) (address.Address, error) {
+	got, err := c.atHead(ctx, "StateAccountKey", a, func(ctx context.Context, api *api) (any, error) { return api.StateAccountKey(ctx, a, lotus.EmptyTSK) })
+	if err != nil {
+		return address.Undef, fmt.Errorf("sender %s: %w", a, err)
+	}
+	return got.(address.Address), nil
+}
+
+// atHead asks something of an address once for each head.
+func (c *Client) atHead(ctx context.Context, method string, of address.Address, ask func(context.Context, *api) (any, error)) (any, error) {
+	head, err := c.headTipSet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return memo(ctx, c, head.Key(), method, of.String(), ask)
+}
+
+// nonceAt is the next nonce of a sender as of a tipset: lower ones are used. A sender that never received anything has none.
+func (c *Client) nonceAt(ctx context.Context, a address.Address, ts *lotus.TipSet) (uint64, error) {
+	actor, err := memo(ctx, c, ts.Key(), "StateGetActor", a.String(), func(ctx context.Context, api *api) (*lotus.Actor, error) {
+		return api.StateGetActor(ctx, a, ts.Key())
+	})
+	if err != nil {
+		return 0, fmt.Errorf("sender %s: %w", a, err)
+	}
+	if actor == nil {
+		return 0, nil
+	}
+	return actor.Nonce, nil
+}
+
+// FIL prints an amount of attoFIL in FIL.
+type FIL abi.TokenAmount
+
+func (f FIL) String() string {
+	whole, rest := big.Zero().Int, big.Zero().Int
+	if f.Int != nil {
+		whole, rest = whole.QuoRem(f.Int, milliFIL(1000).Int, rest)
+	}
+	return fmt.Sprintf("%d.%06d FIL", whole, rest.Quo(rest, big.NewInt(1e12).Int))
+}

@@ -1,0 +1,222 @@
+package chain
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/batch"
+	"github.com/filecoin-project/go-state-types/exitcode"
+
+	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Messages implements jobs.Chain.
+func (c *Client) Messages(ctx context.Context, meanings []jobs.Meaning) ([]jobs.Message, error) {
+	facts := make([]jobs.Message, len(meanings))
+	if c.cfg.Journal == nil || len(meanings) == 0 {
+		return facts, nil
+	}
+	ts, err := c.settledTipSet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.settleMessages(ctx, ts); err != nil {
+		return nil, err
+	}
+	keys := make([]string, len(meanings))
+	for i, m := range meanings {
+		keys[i] = m.String()
+	}
+	values, err := c.log().get(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	for i, raw := range values {
+		if raw == nil {
+			continue
+		}
+		e, err := decodeEntry(keys[i], raw)
+		if err != nil {
+			return nil, err
+		}
+		facts[i] = e.fact(0)
+		if e.pending() {
+			if landed, err := c.landed(ctx, e); err != nil {
+				return nil, err
+			} else if landed {
+				facts[i].State = jobs.MessageLanded
+			}
+		}
+	}
+	return facts, nil
+}
+
+// landed tells whether the message's nonce is used at the head.
+func (c *Client) landed(ctx context.Context, e *entry) (bool, error) {
+	head, err := c.headTipSet(ctx)
+	if err != nil {
+		return false, err
+	}
+	next, err := c.nonceAt(ctx, e.Signed.Message.From, head)
+	return e.Signed.Message.Nonce < next, err
+}
+
+// settleMessages finds out, once for each settled tipset, what became of the messages whose nonces are used there. It costs one call for each sender, and a
+// search for each message that landed since.
+func (c *Client) settleMessages(ctx context.Context, ts *lotus.TipSet) error {
+	if c.cfg.Journal == nil {
+		return nil
+	}
+	c.settling.Lock()
+	defer c.settling.Unlock()
+	if c.settled == ts.Key() {
+		return nil
+	}
+	senders, err := c.log().senders(ctx)
+	if err != nil {
+		return err
+	}
+	for from, s := range senders {
+		if len(s.Reserved) == 0 {
+			continue
+		}
+		next, err := c.nonceAt(ctx, from, ts)
+		if err != nil {
+			return err
+		}
+		if err := c.settleSender(ctx, ts, from, s, next); err != nil {
+			return err
+		}
+	}
+	c.settled = ts.Key()
+	return nil
+}
+
+func (c *Client) settleSender(ctx context.Context, ts *lotus.TipSet, from address.Address, s *sender, next uint64) error {
+	var done []uint64
+	for _, nonce := range s.nonces() {
+		if nonce >= next {
+			break
+		}
+		if err := c.settleNonce(ctx, ts, from, nonce, s.Reserved[nonce].Meaning); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			// One message that cannot be looked up must not hold up the others; it is tried again at the next tipset.
+			c.cfg.Log.Warn("a landed message could not be looked up", "meaning", s.Reserved[nonce].Meaning, "nonce", nonce, "err", err)
+			continue
+		}
+		done = append(done, nonce)
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	return c.log().update(ctx, from, func(s *sender) bool {
+		before := len(s.Reserved)
+		for _, nonce := range done {
+			delete(s.Reserved, nonce)
+		}
+		return len(s.Reserved) < before
+	})
+}
+
+// settleNonce writes down the end of the message that used a nonce.
+func (c *Client) settleNonce(ctx context.Context, ts *lotus.TipSet, from address.Address, nonce uint64, key string) error {
+	for {
+		e, raw, err := c.log().load(ctx, key)
+		if err != nil {
+			return err
+		}
+		if !e.uses(from, nonce) || e.State.Terminal() {
+			return nil // the meaning went on with another nonce, or another process was faster
+		}
+		for _, m := range e.Members {
+			c.sectors.forget(m.ID, ts.Height)
+		}
+		if err := c.resolve(ctx, ts, e); err != nil {
+			return err
+		}
+		if _, ok, err := c.log().save(ctx, key, raw, e); ok || err != nil {
+			c.cfg.Log.Info("message settled", "meaning", key, "cid", e.cid(), "state", e.State, "exit", e.Exit, "epoch", e.Height)
+			return err
+		}
+	}
+}
+
+// searchMargin widens a search beyond the epoch at which the message was signed: heads differ between nodes.
+const searchMargin = 20
+
+// resolve finds how a message ended whose nonce is used as of ts.
+func (c *Client) resolve(ctx context.Context, ts *lotus.TipSet, e *entry) error {
+	name := e.Signed.Cid()
+	found, err := read(ctx, c.node, "StateSearchMsg", func(ctx context.Context, api *api) (*lotus.MsgLookup, error) {
+		return api.StateSearchMsg(ctx, ts.Key(), name, ts.Height-e.SignedAt+searchMargin, true)
+	})
+	switch {
+	case errors.Is(err, errReplaced):
+		e.State, e.Height = jobs.MessageDropped, ts.Height
+		return nil
+	case err != nil && !errors.Is(err, errNotFound):
+		return err
+	case found == nil:
+		return c.resolveByState(ctx, ts, e)
+	}
+	e.State, e.Height, e.Executed, e.Exit = jobs.MessageConfirmed, found.Height, found.Message, exitcode.ExitCode(found.Receipt.ExitCode)
+	switch {
+	case !e.Exit.IsSuccess():
+		e.State = jobs.MessageFailed
+	case e.Method == proveCommit3:
+		return e.readBatch(found.Receipt.Return)
+	}
+	return nil
+}
+
+// readBatch takes the members' exit codes out of ProveCommitSectors3's return.
+func (e *entry) readBatch(raw []byte) error {
+	var ret batch.BatchReturn
+	if err := ret.UnmarshalCBOR(bytes.NewReader(raw)); err != nil {
+		return jobs.Failf(jobs.Bug, "message %s: return: %w", e.cid(), err)
+	}
+	if ret.Size() != len(e.Members) {
+		return jobs.Failf(jobs.Bug, "message %s returned %d results for %d sectors", e.cid(), ret.Size(), len(e.Members))
+	}
+	e.MemberExits = ret.Codes()
+	return nil
+}
+
+// exitUnknown stands for a member whose result nobody kept and whose sector shows no effect: sending again finds out.
+const exitUnknown = exitcode.ErrUnspecified
+
+// resolveByState judges a message without a receipt by its effect on the sectors. Without any it counts as dropped: its nonce is used, so it can never
+// land later, and whoever sends again asks the chain first.
+func (c *Client) resolveByState(ctx context.Context, ts *lotus.TipSet, e *entry) error {
+	e.Height = ts.Height
+	var exits []exitcode.ExitCode
+	effects := 0
+	for _, m := range e.Members {
+		on, err := c.sectorAt(ctx, m.ID, ts)
+		if err != nil {
+			return err
+		}
+		exit := exitUnknown
+		if on.Sector != nil || e.Method == preCommitBatch2 && on.PreCommit != nil {
+			exit, effects = exitcode.Ok, effects+1
+		}
+		exits = append(exits, exit)
+	}
+	if effects == 0 {
+		e.State = jobs.MessageDropped
+		return nil
+	}
+	e.State, e.MemberExits = jobs.MessageConfirmed, exits
+	return nil
+}
+
+// fillKey is the meaning of a message that does nothing but use a nonce.
+func fillKey(from address.Address, nonce uint64) string {
+	return fmt.Sprintf("fill/f%s/%d", from.String()[1:], nonce)
+}

@@ -1,0 +1,280 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-jsonrpc"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+
+	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Run follows the chain's head until ctx ends: it subscribes, subscribes again with back-off when the subscription is lost, and tends the messages of a
+// client with a journal at every head.
+func (c *Client) Run(ctx context.Context) error {
+	wait := c.cfg.Backoff
+	for i := 0; ; i++ {
+		begun := time.Now()
+		err := c.follow(ctx, c.node.endpoints[i%len(c.node.endpoints)].Endpoint)
+		c.setFollowed(false)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(begun) > maxResubscribe {
+			wait = c.cfg.Backoff
+		}
+		c.cfg.Log.Warn("head notifications ended; asking for the head until they are back", "again_in", wait, "err", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+			wait = min(2*wait, maxResubscribe)
+		}
+	}
+}
+
+const maxResubscribe = 30 * time.Second
+
+func (c *Client) setFollowed(followed bool) {
+	c.mu.Lock()
+	c.followed = followed
+	c.mu.Unlock()
+}
+
+// follow reads notifications of one subscription until it ends.
+func (c *Client) follow(ctx context.Context, e Endpoint) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var notify struct {
+		ChainNotify func(context.Context) (<-chan []*lotus.HeadChange, error)
+	}
+	closer, err := jsonrpc.NewMergeClient(ctx, e.notifyURL(), lotus.Namespace, []any{&notify}, e.header(),
+		jsonrpc.WithErrors(lotus.Errors()), jsonrpc.WithNoReconnect())
+	if err != nil {
+		return fmt.Errorf("subscribe at %s: %w", e, err)
+	}
+	defer closer()
+	c.node.count("ChainNotify")
+	changes, err := notify.ChainNotify(ctx)
+	if err != nil {
+		return fmt.Errorf("subscribe at %s: %w", e, err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case step, ok := <-changes:
+			if !ok {
+				return errors.New("the node closed the subscription")
+			}
+			c.advance(ctx, step)
+		}
+	}
+}
+
+// advance takes one notification: reverts, then applies.
+func (c *Client) advance(ctx context.Context, step []*lotus.HeadChange) {
+	var (
+		head     *lotus.TipSet
+		reverted abi.ChainEpoch
+	)
+	for _, change := range step {
+		if change.Type == lotus.HeadRevert {
+			reverted++
+			continue
+		}
+		head = change.Val
+	}
+	if head == nil {
+		return // reverts alone: the applies follow, and until then the old head's state is as good as any
+	}
+	if reverted >= c.cfg.Confidence {
+		c.cfg.Log.Warn("the chain was reorganised deeper than the landing confidence", "epochs", reverted, "head", head.Height)
+		c.sectors.clear()
+	}
+	c.setHead(head)
+	c.setFollowed(true)
+	if c.cfg.OnHead != nil {
+		c.cfg.OnHead(jobs.Head{Epoch: head.Height, Key: head.Key().String()})
+	}
+	if err := c.Tend(ctx); err != nil && ctx.Err() == nil {
+		c.cfg.Log.Warn("messages could not be tended", "epoch", head.Height, "err", err)
+	}
+}
+
+// Tend looks after messages that are on their way: settles those that landed, pushes lost ones again with the same bytes, raises the fee of the one that
+// holds up its sender, and fills a nonce that was reserved and never used. Run calls it at every head; it is safe in several processes.
+func (c *Client) Tend(ctx context.Context) error {
+	if c.cfg.Journal == nil {
+		return nil
+	}
+	ts, err := c.settledTipSet(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.settleMessages(ctx, ts); err != nil {
+		return err
+	}
+	head, err := c.headTipSet(ctx)
+	if err != nil {
+		return err
+	}
+	senders, err := c.log().senders(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for from, s := range senders {
+		if len(s.Reserved) == 0 {
+			continue
+		}
+		next, err := c.nonceAt(ctx, from, head)
+		if err != nil {
+			return err
+		}
+		for _, nonce := range s.nonces() {
+			if nonce >= next {
+				errs = append(errs, c.tendNonce(ctx, head, from, nonce, s.Reserved[nonce], nonce == next))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// tendNonce looks after one message that has not landed. The first of a sender holds up the others, so only its fee is worth raising.
+func (c *Client) tendNonce(ctx context.Context, head *lotus.TipSet, from address.Address, nonce uint64, r reservation, first bool) error {
+	e, raw, err := c.log().load(ctx, r.Meaning)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !e.uses(from, nonce):
+		if c.cfg.Shared || head.Height-r.At < c.cfg.ReplaceAfter {
+			return nil // the node pushed it when it assigned the nonce; or its sender is about to sign
+		}
+		return c.fill(ctx, head, from, nonce, r)
+	case e.State.Terminal() || head.Height-max(e.PushedAt, e.SignedAt) < c.cfg.ReplaceAfter:
+		return nil
+	case first && !c.cfg.Shared:
+		if replaced, err := c.replace(ctx, head, r.Meaning, raw, e); replaced || err != nil {
+			return err
+		}
+	}
+	_, err = c.push(ctx, r.Meaning)
+	return err
+}
+
+// replacePremium is what a replacement's premium must exceed the old one by, in percent: Lotus asks for 10 at least and 25 by default.
+const replacePremium = 125
+
+// replace journals and pushes the message with a higher fee and the same nonce, so that one of the two lands. A message in the mempool that is not ours is
+// never replaced: it may be somebody's WindowPoSt.
+func (c *Client) replace(ctx context.Context, head *lotus.TipSet, key string, raw []byte, e *entry) (bool, error) {
+	old := e.Signed.Message
+	pending, err := read(ctx, c.node, "MpoolPending", func(ctx context.Context, api *api) ([]*lotus.SignedMessage, error) {
+		return api.MpoolPending(ctx, lotus.EmptyTSK)
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, p := range pending {
+		if p.Message.From == old.From && p.Message.Nonce == old.Nonce && p.Cid() != e.Signed.Cid() {
+			c.cfg.Log.Warn("a message that is not ours has our nonce", "meaning", key, "cid", p.Cid(), "sender", old.From, "nonce", old.Nonce)
+			return true, nil
+		}
+	}
+	msg := old
+	premium, err := read(ctx, c.node, "GasEstimateGasPremium", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
+		return api.GasEstimateGasPremium(ctx, 10, msg.From, msg.GasLimit, lotus.EmptyTSK)
+	})
+	if err != nil {
+		return false, err
+	}
+	raised := big.Add(big.Div(big.Mul(old.GasPremium, big.NewInt(replacePremium)), big.NewInt(100)), big.NewInt(1))
+	msg.GasPremium = big.Max(premium, raised)
+	feeCap, err := read(ctx, c.node, "GasEstimateFeeCap", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
+		return api.GasEstimateFeeCap(ctx, &msg, 20, lotus.EmptyTSK)
+	})
+	if err != nil {
+		return false, err
+	}
+	maxFee := c.cfg.MaxFeePreCommit
+	if msg.Method == proveCommit3 {
+		maxFee = c.cfg.MaxFeeCommit
+	}
+	msg.GasFeeCap = big.Min(big.Max(feeCap, big.Add(head.Blocks[0].ParentBaseFee, msg.GasPremium)), big.Div(maxFee, big.NewInt(msg.GasLimit)))
+	if msg.GasFeeCap.LessThan(msg.GasPremium) || msg.GasFeeCap.LessThanEqual(old.GasFeeCap) && head.Blocks[0].ParentBaseFee.GreaterThan(old.GasFeeCap) {
+		return false, nil // the maximum fee does not allow a higher bid: the old one stays
+	}
+	signed, err := c.signature(ctx, &msg)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", key, err)
+	}
+	e.Replaced = append(e.Replaced, e.Signed.Cid())
+	e.Signed, e.State, e.PushedAt = signed, jobs.MessageJournaled, head.Height
+	if _, ok, err := c.log().save(ctx, key, raw, e); !ok || err != nil {
+		return true, err // another process did it
+	}
+	c.cfg.Log.Info("message replaced with a higher fee", "meaning", key, "cid", signed.Cid(), "was", e.Replaced[len(e.Replaced)-1], "premium", msg.GasPremium)
+	_, err = c.push(ctx, key)
+	return true, err
+}
+
+// fill uses a reserved nonce that nobody signed for, with a transfer of nothing to the sender itself. First the reservation changes hands, then the
+// old meaning's entry is touched: a signer that was only slow fails to write it and takes another nonce.
+func (c *Client) fill(ctx context.Context, head *lotus.TipSet, from address.Address, nonce uint64, r reservation) error {
+	key := fillKey(from, nonce)
+	owner := r.Instead
+	if r.Meaning != key {
+		owner = r.Meaning
+		if err := c.reassign(ctx, from, nonce, r.Meaning, reservation{Meaning: key, At: r.At, Instead: owner}); err != nil {
+			return err
+		}
+	}
+	e, raw, err := c.log().load(ctx, owner)
+	if err != nil {
+		return err
+	}
+	if e.uses(from, nonce) { // it signed after all
+		return c.reassign(ctx, from, nonce, key, reservation{Meaning: owner, At: r.At})
+	}
+	if e != nil {
+		e.Void++
+		if _, ok, err := c.log().save(ctx, owner, raw, e); !ok || err != nil {
+			return err // the next head looks again
+		}
+	}
+	msg := &lotus.Message{From: from, To: from, Value: big.Zero(), GasFeeCap: big.Zero(), GasPremium: big.Zero()}
+	if msg, err = c.estimate(ctx, msg, &lotus.MessageSendSpec{MaxFee: c.cfg.MaxFeePreCommit}, head); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	msg.Nonce = nonce
+	signed, err := c.signature(ctx, msg)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	filler := &entry{Signed: signed, State: jobs.MessageJournaled, SignedAt: head.Height}
+	if _, ok, err := c.log().save(ctx, key, nil, filler); !ok || err != nil {
+		return err
+	}
+	c.cfg.Log.Warn("a reserved nonce was never used and is filled", "meaning", owner, "sender", from, "nonce", nonce)
+	_, err = c.push(ctx, key)
+	return err
+}
+
+// reassign gives a nonce to another meaning if it still has the one named.
+func (c *Client) reassign(ctx context.Context, from address.Address, nonce uint64, meaning string, next reservation) error {
+	return c.log().update(ctx, from, func(s *sender) bool {
+		if s.Reserved[nonce].Meaning != meaning {
+			return false
+		}
+		s.Reserved[nonce] = next
+		return true
+	})
+}
