@@ -1,0 +1,82 @@
+package native
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// TestSDRKeepsFinishedLayers resumes behind the last whole layer.
+func TestSDRKeepsFinishedLayers(t *testing.T) {
+	t.Parallel()
+	v := vectorNamed(t, "2k-data")
+	p, s, dir := New(Options{Threads: 1}), v.seal(t), t.TempDir()
+	first, second := filepath.Join(dir, layerFile(1)), filepath.Join(dir, layerFile(2))
+	steps := func() (steps []string) {
+		require.NoError(t, p.SDR(t.Context(), s, dir, func(p jobs.Progress) { steps = append(steps, p.Step) }))
+		for i, path := range []string{first, second} {
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, v.Files[layerFile(i+1)], digest(b))
+		}
+		return steps
+	}
+	require.Equal(t, []string{"layer 1/2", "layer 2/2"}, steps())
+	require.Empty(t, steps(), "both are there")
+
+	old := time.Unix(1e9, 0)
+	require.NoError(t, os.Chtimes(first, old, old))
+	require.NoError(t, os.Remove(second))
+	require.Equal(t, []string{"layer 2/2"}, steps())
+	info, err := os.Stat(first)
+	require.NoError(t, err)
+	require.Equal(t, old, info.ModTime(), "layer 1 was not written again")
+
+	require.NoError(t, os.Truncate(first, 100))
+	require.Equal(t, []string{"layer 1/2", "layer 2/2"}, steps(), "a layer that was cut is made again, and all above it")
+}
+
+func TestSDRStopsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	err := New(Options{}).SDR(ctx, vectorNamed(t, "8m-cc").seal(t), dir, func(jobs.Progress) { cancel() })
+	require.ErrorIs(t, err, context.Canceled)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func TestSealsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	p, good := New(Options{}), vectorNamed(t, "2k-cc").seal(t)
+	for what, c := range map[string]struct {
+		change func(*jobs.Seal)
+		class  jobs.FaultClass
+		text   string
+	}{
+		"32 GiB":          {func(s *jobs.Seal) { s.Proof = 8 }, jobs.Rejected, "sectors of 32GiB yet, which have 8 base trees"},
+		"synthetic":       {func(s *jobs.Seal) { s.Proof = 10 }, jobs.Rejected, "synthetic"},
+		"non-interactive": {func(s *jobs.Seal) { s.Proof = 15 }, jobs.Rejected, "non-interactive"},
+		"unknown proof":   {func(s *jobs.Seal) { s.Proof = 99 }, jobs.Rejected, "seal proof 99"},
+		"negative proof":  {func(s *jobs.Seal) { s.Proof = -1 }, jobs.Rejected, "seal proof -1"},
+		"short ticket":    {func(s *jobs.Seal) { s.Ticket = s.Ticket[1:] }, jobs.Bug, "ticket"},
+		"zero ticket":     {func(s *jobs.Seal) { s.Ticket = make([]byte, 32) }, jobs.Bug, "ticket"},
+		"CommR for CommD": {func(s *jobs.Seal) { s.CommD = s.CommR }, jobs.Bug, "CommD"},
+	} {
+		s := good
+		c.change(&s)
+		err := p.SDR(t.Context(), s, t.TempDir(), nil)
+		require.ErrorContains(t, err, "sdr s-t01000-1: ", what)
+		require.ErrorContains(t, err, c.text, what)
+		fault, ok := jobs.Classify(t.Context(), err)
+		require.True(t, ok)
+		require.Equal(t, c.class, fault.Class, what)
+	}
+}
