@@ -1,0 +1,356 @@
+package jobstest
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/filecoin-project/go-bitfield"
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Chain is a Filecoin chain in memory that moves only when told to. A message is
+// executed in the epoch after its push and believed Confidence epochs later. It
+// checks nothing: it is truthful about what was sent, not about proofs.
+type Chain struct {
+	Confidence abi.ChainEpoch // 5
+	// CommitWithin is how many epochs after a pre-commit its proof may land.
+	CommitWithin abi.ChainEpoch
+
+	mu        sync.Mutex
+	network   jobs.Network
+	head      abi.ChainEpoch
+	proof     abi.RegisteredSealProof
+	messages  map[jobs.Meaning]*message
+	order     []*message
+	pre       map[jobs.SectorID]jobs.OnChainPreCommit
+	sectors   map[jobs.SectorID]jobs.OnChainSector
+	allocated map[abi.ActorID]map[uint64]bool
+	fates     map[jobs.Meaning]Fate
+	proven    map[jobs.SectorID]error
+	failing   map[string]error
+	calls     map[string]uint64
+}
+
+// Fate is what becomes of a message that is pushed.
+type Fate struct {
+	Fault   *jobs.Fault // executed with an exit code
+	Dropped bool        // its nonce goes to another message
+	Stuck   bool        // stays in the mempool
+}
+
+type message struct {
+	meaning jobs.Meaning
+	cid     string
+	pushed  abi.ChainEpoch
+	apply   func(at abi.ChainEpoch)
+	landed  abi.ChainEpoch // 0: not executed
+}
+
+var _ jobs.Chain = (*Chain)(nil)
+
+// NewChain makes a chain at epoch 10,000 with sectors of 2 KiB and an epoch a
+// second. It calls itself the embedded node's network, so that native proofs count.
+func NewChain() *Chain {
+	return &Chain{
+		Confidence:   5,
+		CommitWithin: 30*2880 + 150,
+		network:      jobs.Network{Name: "jobstest", Version: 28, BlockDelay: time.Second, ChallengeDelay: 10, Embedded: true},
+		head:         10_000,
+		proof:        abi.RegisteredSealProof_StackedDrg2KiBV1_1,
+		messages:     map[jobs.Meaning]*message{},
+		pre:          map[jobs.SectorID]jobs.OnChainPreCommit{},
+		sectors:      map[jobs.SectorID]jobs.OnChainSector{},
+		allocated:    map[abi.ActorID]map[uint64]bool{},
+		fates:        map[jobs.Meaning]Fate{},
+		proven:       map[jobs.SectorID]error{},
+		failing:      map[string]error{},
+		calls:        map[string]uint64{},
+	}
+}
+
+// SetNetwork replaces what the node says of its network.
+func (c *Chain) SetNetwork(n jobs.Network) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.network = n
+}
+
+// Advance makes n epochs and executes what is in the mempool.
+func (c *Chain) Advance(n abi.ChainEpoch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head += n
+	for _, m := range c.order {
+		fate := c.fates[m.meaning]
+		if m.landed != 0 || fate.Stuck || m.pushed >= c.head {
+			continue
+		}
+		if m.landed = m.pushed + 1; fate.Fault == nil && !fate.Dropped {
+			m.apply(m.landed)
+		}
+	}
+}
+
+// Doom decides what becomes of a message before it is sent.
+func (c *Chain) Doom(m jobs.Meaning, f Fate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fates[m] = f
+}
+
+// TakeNumber makes somebody else use a sector number.
+func (c *Chain) TakeNumber(id jobs.SectorID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.use(id)
+}
+
+func (c *Chain) use(id jobs.SectorID) {
+	if c.allocated[id.Miner] == nil {
+		c.allocated[id.Miner] = map[uint64]bool{}
+	}
+	c.allocated[id.Miner][uint64(id.Number)] = true
+}
+
+// SetPreCommit puts a pre-commit into the state, or with nil takes it out, as a
+// reorganisation does.
+func (c *Chain) SetPreCommit(id jobs.SectorID, p *jobs.OnChainPreCommit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p == nil {
+		delete(c.pre, id)
+		return
+	}
+	c.pre[id] = *p
+	c.use(id)
+}
+
+// SetProven makes Proven answer true, or with an error that error.
+func (c *Chain) SetProven(id jobs.SectorID, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.proven[id] = err
+}
+
+// Fail makes a method answer with err until it is given nil; the name "*" stands
+// for all of them.
+func (c *Chain) Fail(method string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failing[method] = err; err == nil {
+		delete(c.failing, method)
+	}
+}
+
+// Calls counts calls by method.
+func (c *Chain) Calls() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.calls)
+}
+
+// Sent counts the messages of a stage, one meaning sent twice included.
+func (c *Chain) Sent(s jobs.Stage) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.order {
+		if m.meaning.Stage == s {
+			n++
+		}
+	}
+	return n
+}
+
+// call locks the chain for a method, unless it was told to fail.
+func (c *Chain) call(ctx context.Context, method string) (func(), error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.calls[method]++
+	for _, name := range []string{method, "*"} {
+		if err := c.failing[name]; err != nil {
+			c.mu.Unlock()
+			return nil, err
+		}
+	}
+	return c.mu.Unlock, nil
+}
+
+// Network implements [jobs.Chain].
+func (c *Chain) Network(ctx context.Context) (jobs.Network, error) {
+	unlock, err := c.call(ctx, "Network")
+	if err != nil {
+		return jobs.Network{}, err
+	}
+	defer unlock()
+	return c.network, nil
+}
+
+// Head implements [jobs.Chain].
+func (c *Chain) Head(ctx context.Context) (jobs.Head, error) {
+	unlock, err := c.call(ctx, "Head")
+	if err != nil {
+		return jobs.Head{}, err
+	}
+	defer unlock()
+	return jobs.Head{Epoch: c.head, Key: fmt.Sprint(c.head)}, nil
+}
+
+// Miner implements [jobs.Chain].
+func (c *Chain) Miner(ctx context.Context, _ abi.ActorID) (jobs.Miner, error) {
+	unlock, err := c.call(ctx, "Miner")
+	if err != nil {
+		return jobs.Miner{}, err
+	}
+	defer unlock()
+	size, err := c.proof.SectorSize()
+	return jobs.Miner{SectorSize: size, SealProof: c.proof}, err
+}
+
+// Allocated implements [jobs.Chain].
+func (c *Chain) Allocated(ctx context.Context, miner abi.ActorID) (bitfield.BitField, error) {
+	unlock, err := c.call(ctx, "Allocated")
+	if err != nil {
+		return bitfield.BitField{}, err
+	}
+	defer unlock()
+	used := bitfield.New()
+	for n := range c.allocated[miner] {
+		used.Set(n)
+	}
+	return used, nil
+}
+
+// Ticket implements [jobs.Chain].
+func (c *Chain) Ticket(ctx context.Context, miner abi.ActorID, epoch abi.ChainEpoch) ([]byte, error) {
+	return c.randomness(ctx, "Ticket", miner, epoch)
+}
+
+// Seed implements [jobs.Chain].
+func (c *Chain) Seed(ctx context.Context, miner abi.ActorID, epoch abi.ChainEpoch) ([]byte, error) {
+	return c.randomness(ctx, "Seed", miner, epoch)
+}
+
+func (c *Chain) randomness(ctx context.Context, kind string, miner abi.ActorID, epoch abi.ChainEpoch) ([]byte, error) {
+	unlock, err := c.call(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if epoch > c.head {
+		return nil, jobs.Failf(jobs.Transient, "%s of epoch %d is in the future of head %d", kind, epoch, c.head)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d/%d", kind, miner, epoch))
+	return sum[:], nil
+}
+
+// OnChain implements [jobs.Chain].
+func (c *Chain) OnChain(ctx context.Context, id jobs.SectorID) (jobs.OnChain, error) {
+	unlock, err := c.call(ctx, "OnChain")
+	if err != nil {
+		return jobs.OnChain{}, err
+	}
+	defer unlock()
+	out := jobs.OnChain{AsOf: c.head - c.Confidence}
+	if s, ok := c.sectors[id]; ok && s.Activation <= out.AsOf {
+		out.Sector = &s
+		return out, nil
+	}
+	if p, ok := c.pre[id]; ok && p.Epoch <= out.AsOf && out.AsOf <= p.Expires {
+		out.PreCommit = &p
+	}
+	return out, nil
+}
+
+// Proven implements [jobs.Chain].
+func (c *Chain) Proven(ctx context.Context, id jobs.SectorID) (bool, error) {
+	unlock, err := c.call(ctx, "Proven")
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	err, said := c.proven[id]
+	return said && err == nil, err
+}
+
+// Messages implements [jobs.Chain].
+func (c *Chain) Messages(ctx context.Context, meanings []jobs.Meaning) ([]jobs.Message, error) {
+	unlock, err := c.call(ctx, "Messages")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	out := make([]jobs.Message, len(meanings))
+	for i, meaning := range meanings {
+		if m := c.messages[meaning]; m != nil {
+			out[i] = c.state(m)
+		}
+	}
+	return out, nil
+}
+
+func (c *Chain) state(m *message) jobs.Message {
+	out := jobs.Message{CID: m.cid, State: jobs.MessagePushed}
+	fate := c.fates[m.meaning]
+	switch {
+	case m.landed == 0:
+	case c.head < m.landed+c.Confidence:
+		out.State = jobs.MessageLanded
+	case fate.Dropped:
+		out.State = jobs.MessageDropped
+	case fate.Fault != nil:
+		out.State, out.Fault = jobs.MessageFailed, fate.Fault
+	default:
+		out.State = jobs.MessageConfirmed
+	}
+	return out
+}
+
+// SendPreCommit implements [jobs.Chain].
+func (c *Chain) SendPreCommit(ctx context.Context, r jobs.PreCommitRequest) (string, error) {
+	return c.send(ctx, "SendPreCommit", r.Meaning, func(at abi.ChainEpoch) {
+		c.use(r.Seal.ID)
+		c.pre[r.Seal.ID] = jobs.OnChainPreCommit{Epoch: at, CommR: r.Seal.CommR, Expires: at + c.CommitWithin, TicketEpoch: r.TicketEpoch}
+	})
+}
+
+// SendCommit implements [jobs.Chain].
+func (c *Chain) SendCommit(ctx context.Context, r jobs.CommitRequest) (string, error) {
+	return c.send(ctx, "SendCommit", r.Meaning, func(at abi.ChainEpoch) {
+		c.sectors[r.ID] = jobs.OnChainSector{CommR: c.pre[r.ID].CommR, Activation: at, Expiration: at + 180*2880}
+		delete(c.pre, r.ID)
+	})
+}
+
+func (c *Chain) send(ctx context.Context, method string, meaning jobs.Meaning, apply func(abi.ChainEpoch)) (string, error) {
+	unlock, err := c.call(ctx, method)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if m := c.messages[meaning]; m != nil {
+		return m.cid, nil
+	}
+	sum := sha256.Sum256([]byte(meaning.String()))
+	m := &message{meaning: meaning, cid: fmt.Sprintf("bafy%x", sum[:16]), pushed: c.head, apply: apply}
+	c.messages[meaning] = m
+	c.order = append(c.order, m)
+	return m.cid, nil
+}
+
+// OfferVanilla implements [jobs.Chain].
+func (c *Chain) OfferVanilla(ctx context.Context, _ jobs.SectorID, _ []byte) error {
+	unlock, err := c.call(ctx, "OfferVanilla")
+	if err != nil {
+		return err
+	}
+	unlock()
+	return nil
+}
