@@ -307,4 +307,3 @@ func (n *network) refused(m *lotus.Message, code int64, text string) {
 	require.Equal(n, code, found.Receipt.ExitCode)
 	require.Nil(n, found.Receipt.Return)
 }
-
