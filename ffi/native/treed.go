@@ -219,15 +219,15 @@ func hasMore(in io.Reader) (bool, error) {
 	return n > 0, err
 }
 
-// liveReader ends with its context, and does not wait for ever on a reader that gives
-// neither data nor an error.
+// liveReader reads a source: it ends with its context, does not wait for ever on a
+// source that gives neither data nor an error, and classifies what the source did not.
 type liveReader struct {
 	ctx  context.Context
 	in   io.Reader
 	idle int // reads in a row that gave nothing
 }
 
-// maxIdle is how many empty reads mean a broken reader, as in bufio.
+// maxIdle is how many empty reads mean a broken source, as in bufio.
 const maxIdle = 100
 
 func (r *liveReader) Read(p []byte) (int, error) {
@@ -237,10 +237,12 @@ func (r *liveReader) Read(p []byte) (int, error) {
 	n, err := r.in.Read(p)
 	if n > 0 || err != nil {
 		r.idle = 0
+	} else if r.idle++; r.idle == maxIdle {
+		err = io.ErrNoProgress
+	}
+	var fault *jobs.Fault
+	if err == nil || errors.Is(err, io.EOF) || r.ctx.Err() != nil || errors.As(err, &fault) {
 		return n, err
 	}
-	if r.idle++; r.idle == maxIdle {
-		return 0, classified{jobs.Failf(jobs.Transient, "%w", io.ErrNoProgress), io.ErrNoProgress}
-	}
-	return 0, nil
+	return n, classified{jobs.Failf(jobs.Transient, "%w", err), err}
 }

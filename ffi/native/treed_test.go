@@ -119,6 +119,7 @@ func TestTreeDRefusesBadPieces(t *testing.T) {
 		"source gives up": {with(func(p *jobs.PieceReader) {
 			p.Reader = readerFunc(func([]byte) (int, error) { return 0, jobs.Failf(jobs.Transient, "503") })
 		}), jobs.Transient, "read piece 1: transient: 503"},
+		"source breaks":              {with(func(p *jobs.PieceReader) { p.Reader = readerFunc(func([]byte) (int, error) { return 0, errSource }) }), jobs.Transient, "read piece 1: source broke"},
 		"source gives nothing, ever": {with(func(p *jobs.PieceReader) { p.Reader = readerFunc(func([]byte) (int, error) { return 0, nil }) }), jobs.Transient, "read piece 1: multiple Read calls return no data"},
 	} {
 		dir := t.TempDir()

@@ -81,7 +81,7 @@ func decodeRange(ctx context.Context, key, replica input, offset, size uint64, w
 		first := unit * fr32.Raw
 		n, err := w.Write(out[at-first : min(end-first, uint64(len(out)))])
 		if err != nil {
-			return fmt.Errorf("write data: %w", err)
+			return fmt.Errorf("write data: %w", fileFault(err))
 		}
 		at += uint64(n)
 		if report != nil {

@@ -1,0 +1,78 @@
+package native
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func TestUnsealRanges(t *testing.T) {
+	t.Parallel()
+	v := vectorNamed(t, "2k-data")
+	p, s, f := sealed(t, v)
+	data := v.data()
+	s.CommR, s.Seed = vectorNamed(t, "2k-cc").seal(t).CommR, nil // not needed
+	scratch := t.TempDir()
+	for _, r := range [][2]uint64{{0, 0}, {0, 1}, {0, 127}, {126, 1}, {126, 2}, {127, 127}, {1, 2031}, {2031, 1}, {2032, 0}, {300, 1000}} {
+		var out bytes.Buffer
+		require.NoError(t, p.Unseal(t.Context(), s, f.Sealed, scratch, r[0], r[1], &out, nil))
+		require.Equal(t, data[r[0]:r[0]+r[1]], append([]byte{}, out.Bytes()...), "offset %d, size %d", r[0], r[1])
+	}
+	left, err := os.ReadDir(scratch)
+	require.NoError(t, err)
+	require.Empty(t, left, "no layer is left behind")
+	for _, r := range [][2]uint64{{2033, 0}, {0, 2033}, {2032, 1}, {1, 1<<64 - 1}} {
+		require.ErrorContains(t, p.Unseal(t.Context(), s, f.Sealed, scratch, r[0], r[1], new(bytes.Buffer), nil), "beyond the sector", "offset %d, size %d", r[0], r[1])
+	}
+}
+
+// TestUnsealAcrossBuffers takes a range of several decoding steps from 8 MiB.
+func TestUnsealAcrossBuffers(t *testing.T) {
+	t.Parallel()
+	v := vectorNamed(t, "8m-data")
+	p, s, f := sealed(t, v)
+	const offset, size = 1_040_000, 2_100_001
+	var out bytes.Buffer
+	var last jobs.Progress
+	require.NoError(t, p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), offset, size, &out, func(p jobs.Progress) { last = p }))
+	require.True(t, bytes.Equal(v.data()[offset:offset+size], out.Bytes()))
+	require.Equal(t, jobs.Progress{Step: "decode", Done: size, Total: size}, last)
+}
+
+type brokenPipe struct{}
+
+var errPipe = errors.New("broken pipe")
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errPipe }
+
+func TestUnsealFaults(t *testing.T) {
+	t.Parallel()
+	v := vectorNamed(t, "2k-data")
+	p, s, f := sealed(t, v)
+	err := p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), 0, 100, brokenPipe{}, nil)
+	require.ErrorIs(t, err, errPipe)
+	fault, _ := jobs.Classify(t.Context(), err)
+	require.Equal(t, jobs.Transient, fault.Class)
+
+	b, err := os.ReadFile(f.Sealed)
+	require.NoError(t, err)
+	b[1000] ^= 4
+	require.NoError(t, os.WriteFile(f.Sealed, b, 0o600))
+	var out bytes.Buffer
+	require.NoError(t, p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), 0, 2032, &out, nil))
+	require.False(t, bytes.Equal(v.data(), out.Bytes()), "a flipped byte of the replica shows in the data")
+
+	require.NoError(t, os.Truncate(f.Sealed, 2047))
+	err = p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), 0, 1, &out, nil)
+	require.ErrorContains(t, err, "unseal s-t01000-2: ")
+	fault, _ = jobs.Classify(t.Context(), err)
+	require.Equal(t, jobs.Input, fault.Class)
+	require.NoError(t, os.Remove(f.Sealed))
+	fault, _ = jobs.Classify(t.Context(), p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), 0, 1, &out, nil))
+	require.True(t, fault.Missing)
+}

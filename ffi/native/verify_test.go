@@ -1,0 +1,182 @@
+package native
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// example is filecoin-ffi's own C1 output and the seal it is for.
+func example(t testing.TB) (jobs.Seal, []byte) {
+	c1, err := os.ReadFile("testdata/c1-2k-data.json")
+	require.NoError(t, err)
+	return vectorNamed(t, "2k-data").seal(t), c1
+}
+
+func TestVerifyVanillaBindsTheSeal(t *testing.T) {
+	t.Parallel()
+	good, c1 := example(t)
+	require.NoError(t, VerifyVanilla(good, c1))
+	other := vectorNamed(t, "2k-cc").seal(t)
+	for what, change := range map[string]func(*jobs.Seal){
+		"miner":      func(s *jobs.Seal) { s.ID.Miner++ },
+		"number":     func(s *jobs.Seal) { s.ID.Number++ },
+		"seal proof": func(s *jobs.Seal) { s.Proof = 0 },
+		"size":       func(s *jobs.Seal) { s.Proof = 6 },
+		"ticket":     func(s *jobs.Seal) { s.Ticket = other.Ticket },
+		"seed":       func(s *jobs.Seal) { s.Seed = other.Seed },
+		"CommD":      func(s *jobs.Seal) { s.CommD = other.CommD },
+		"CommR":      func(s *jobs.Seal) { s.CommR = other.CommR },
+	} {
+		s := good
+		change(&s)
+		err := VerifyVanilla(s, c1)
+		require.ErrorContains(t, err, "verify vanilla proof of s-t0", what)
+		fault, ok := jobs.Classify(t.Context(), err)
+		require.True(t, ok)
+		require.Equal(t, jobs.Input, fault.Class, what)
+	}
+	zero := good
+	zero.Seed = make([]byte, 32)
+	require.ErrorContains(t, VerifyVanilla(zero, c1), "seed")
+}
+
+// TestVerifyVanillaChecksEveryField changes each value of a proof in turn, and the
+// length of each list: every one must be refused.
+func TestVerifyVanillaChecksEveryField(t *testing.T) {
+	t.Parallel()
+	s, c1 := example(t)
+	v, err := newVerifier(s)
+	require.NoError(t, err)
+	proof, err := parseVanilla(c1)
+	require.NoError(t, err)
+	require.NoError(t, v.proof(proof))
+
+	tried := 0
+	eachValue(reflect.ValueOf(proof).Elem(), "", func(path string) {
+		tried++
+		require.Error(t, v.proof(proof), "changed %s", path)
+	})
+	require.Greater(t, tried, 1000)
+	require.NoError(t, v.proof(proof), "every change was taken back")
+}
+
+// eachValue changes one value after the other, calls visit, and changes it back.
+func eachValue(v reflect.Value, path string, visit func(path string)) {
+	change := func(to reflect.Value, how string) {
+		was := reflect.New(v.Type()).Elem()
+		was.Set(v)
+		v.Set(to)
+		visit(path + how)
+		v.Set(was)
+	}
+	switch {
+	case v.Type() == reflect.TypeFor[node]():
+		n := v.Interface().(node)
+		at := len(path) % nodeSize
+		n[at] ^= 1 << (len(path) % 8)
+		change(reflect.ValueOf(n), fmt.Sprintf("[%d]", at))
+	case v.CanInt():
+		change(reflect.ValueOf(v.Int()+1).Convert(v.Type()), "+1")
+	case v.CanUint():
+		change(reflect.ValueOf(v.Uint()+1).Convert(v.Type()), "+1")
+	case v.Kind() == reflect.String:
+		change(reflect.ValueOf(v.String()+"_1"), "_1")
+	case v.Kind() == reflect.Slice:
+		last := v.Len() - 1
+		change(v.Slice(0, last), " without its last")
+		change(reflect.Append(v.Slice3(0, last+1, last+1), v.Index(last)), " with its last twice")
+		for i := range v.Len() {
+			eachValue(v.Index(i), fmt.Sprintf("%s[%d]", path, i), visit)
+		}
+	case v.Kind() == reflect.Map:
+		key := v.MapKeys()[0]
+		both := reflect.MakeMap(v.Type())
+		both.SetMapIndex(key, v.MapIndex(key))
+		both.SetMapIndex(reflect.ValueOf(key.String()+"_1"), v.MapIndex(key))
+		change(both, " with a second key")
+		both.SetMapIndex(key, reflect.Value{})
+		change(both, " under another key")
+		list := v.MapIndex(key)
+		for i := range list.Len() {
+			eachValue(list.Index(i), fmt.Sprintf("%s[%s][%d]", path, key, i), visit)
+		}
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.Type != reflect.TypeFor[null]() {
+				eachValue(v.Field(i), path+"."+f.Name, visit)
+			}
+		}
+	default:
+		panic("no rule to change " + path)
+	}
+}
+
+// TestVerifyVanillaHasOneEncoding refuses the same proof in other bytes.
+func TestVerifyVanillaHasOneEncoding(t *testing.T) {
+	t.Parallel()
+	s, c1 := example(t)
+	for what, bad := range map[string]string{
+		"white space":   " " + string(c1),
+		"trailing":      string(c1) + "\n",
+		"second value":  string(c1) + "{}",
+		"unknown field": `{"extra":1,` + string(c1[1:]),
+		"double field":  `{"comm_r":null,` + string(c1[1:]),
+		"empty":         "",
+		"null":          "null",
+		"object":        "{}",
+	} {
+		require.ErrorContains(t, VerifyVanilla(s, []byte(bad)), "vanilla proof", what)
+	}
+}
+
+// TestVerifyVanillaRefusesFlippedBytes flips bits of the JSON itself.
+func TestVerifyVanillaRefusesFlippedBytes(t *testing.T) {
+	t.Parallel()
+	s, c1 := example(t)
+	for at := 0; at < len(c1); at += 499 {
+		bad := append([]byte(nil), c1...)
+		bad[at] ^= 1 << (at % 3)
+		require.Error(t, VerifyVanilla(s, bad), "byte %d: %q", at, bad[at])
+	}
+}
+
+func FuzzVerifyVanilla(f *testing.F) {
+	s, c1 := example(f)
+	f.Add(uint32(0), byte(1))
+	f.Add(uint32(70_000), byte(0x21))
+	f.Fuzz(func(t *testing.T, at uint32, flip byte) {
+		if flip == 0 {
+			return
+		}
+		bad := append([]byte(nil), c1...)
+		bad[int(at)%len(bad)] ^= flip
+		require.Error(t, VerifyVanilla(s, bad))
+	})
+}
+
+// TestC1RefusesAReplicaThatDoesNotProve damages each file that C1 reads.
+func TestC1RefusesAReplicaThatDoesNotProve(t *testing.T) {
+	t.Parallel()
+	v := vectorNamed(t, "2k-data")
+	for _, name := range []string{"sealed", treeCFile, treeRFile, layerFile(1), layerFile(2), treeDFile} {
+		p, s, f := sealed(t, v)
+		path := f.Cache + "/" + name
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for i := 0; i < len(b); i += nodeSize {
+			b[i] ^= 1
+		}
+		require.NoError(t, os.WriteFile(path, b, 0o600))
+		_, err = p.C1(t.Context(), s, f)
+		require.ErrorContains(t, err, "c1 s-t01000-2: ", name)
+		fault, ok := jobs.Classify(t.Context(), err)
+		require.True(t, ok)
+		require.Equal(t, jobs.Input, fault.Class, name)
+	}
+}
