@@ -33,11 +33,14 @@ type Redis struct {
 
 // Chain says how the node is reached and how messages are paid.
 type Chain struct {
-	API        Secret         `key:"api" doc:"TOKEN:ADDRESS of the node, as in FULLNODE_API_INFO, which is read too; else $LOTUS_PATH/{api,token} (~/.lotus)."`
-	Sender     Sender         `key:"sender" doc:"Who pays for messages."`
-	MaxFee     FIL            `key:"max_fee" doc:"Most gas fee of one message; it waits while the base fee is above that."`
-	Confidence abi.ChainEpoch `key:"confidence" doc:"Epochs after which what the chain says is believed."`
-	JournalDir string         `key:"journal_dir" doc:"Folder for signed messages, written before they are pushed; empty: host.state_dir/messages."`
+	API                 Secret         `key:"api" doc:"TOKEN:ADDRESS of the node, as in FULLNODE_API_INFO, which is read too; else $LOTUS_PATH/{api,token} (~/.lotus)."`
+	Network             string         `key:"network" doc:"Name the node's network must have, such as mainnet; empty accepts any."`
+	Sender              Sender         `key:"sender" doc:"Who pays for messages."`
+	CollateralFromMiner bool           `key:"collateral_from_miner" doc:"Deposit and pledge come from the miner's available balance first."`
+	MaxFeePreCommit     FIL            `key:"max_fee_precommit" doc:"Most gas fee of one pre-commit message; it waits while the base fee is above that."`
+	MaxFeeCommit        FIL            `key:"max_fee_commit" doc:"Most gas fee of one commit message."`
+	Confidence          abi.ChainEpoch `key:"confidence" doc:"Epochs after which what the chain says is believed."`
+	JournalDir          string         `key:"journal_dir" doc:"Folder for signed messages, written before they are pushed; empty: host.state_dir/messages."`
 }
 
 // Sender is the address that sends messages.
@@ -115,7 +118,7 @@ type FileService struct {
 
 // Scheduler is the poller.
 type Scheduler struct {
-	Period time.Duration `key:"period" doc:"Between two polls. A finished stage is followed at once; this is for what nobody tells us."`
+	Period time.Duration `key:"period" doc:"Between two polls, whole seconds. A finished stage is followed at once; this is for what nobody tells us."`
 }
 
 // Web is the pages' server.

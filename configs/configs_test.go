@@ -97,7 +97,7 @@ redis:
   password: 12345
 chain:
   confidence: "5"
-  max_fee: lots
+  max_fee_commit: lots
 scheduler:
   period: 10
 worker:
@@ -124,7 +124,7 @@ nonsense: 1
 		"nonsense " + at(17) + ": no such key; lpseal config default shows all keys",
 		"log.levle (--set): no such key; did you mean log.level?",
 		"redis.password " + at(4) + ": not text; put it in quotes",
-		`chain.max_fee = "lots" ` + at(7) + `: "lots" is not an amount like 0.5 FIL`,
+		`chain.max_fee_commit = "lots" ` + at(7) + `: "lots" is not an amount like 0.5 FIL`,
 		`chain.confidence = "5" ` + at(6) + ": not a whole number; write digits only, without quotes",
 		"worker.lanes[1].widht = 1 " + at(14) + ": no such key; its keys are class, device, gpu, prover, threads, width",
 		"worker.lanes[2] = \"cpu\" " + at(15) + ": not an entry with keys; write it as in YAML: {class: …}",
@@ -169,7 +169,7 @@ func TestBounds(t *testing.T) {
 		{"policy.ticket_fresh", "-1", "negative"},
 		{"policy.ticket_window", "900", "no epoch is left"},
 		{"policy.look", "0s", "not a wait"},
-		{"scheduler.period", "1ms", "choose 100ms to 10m"},
+		{"scheduler.period", "1ms", "choose whole seconds, 1s to 10m"},
 		{"web.listen", "0.0.0.0:80", "web.token is empty"},
 		{"web.token", "short", "shorter than 16 characters"},
 		{"log.level", "loud", "not a level"},
@@ -255,8 +255,9 @@ func TestRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	want := Default()
 	want.Host.ID = "h1"
-	require.Equal(t, want.Chain.MaxFee.String(), l.Config.Chain.MaxFee.String())
-	l.Config.Chain.MaxFee = want.Chain.MaxFee // big.Int holds equal values in unequal ways
+	require.Equal(t, want.Chain.MaxFeeCommit.String(), l.Config.Chain.MaxFeeCommit.String())
+	require.Equal(t, want.Chain.MaxFeePreCommit.String(), l.Config.Chain.MaxFeePreCommit.String())
+	l.Config.Chain.MaxFeePreCommit, l.Config.Chain.MaxFeeCommit = want.Chain.MaxFeePreCommit, want.Chain.MaxFeeCommit // big.Int holds equal values in unequal ways
 	// Empty lists are read as empty, not as absent.
 	require.Empty(t, l.Config.Miners)
 	l.Config.Miners, l.Config.Worker.Lanes, l.Config.Worker.Paths = nil, nil, nil
@@ -266,7 +267,7 @@ func TestRoundTrip(t *testing.T) {
 		"miners":                 `[{id: t01000, ranges: [1-2, 5-9]}, {id: t01001}]`,
 		"worker.lanes":           `[{class: gpu, gpu: a, device: "0", width: 1, prover: native, threads: 2}, {class: io}]`,
 		"worker.paths":           `[{dir: /data/a}]`,
-		"chain.max_fee":          "0.000000000000000001 FIL",
+		"chain.max_fee_commit":   "0.000000000000000001 FIL",
 		"scheduler.period":       "1m30s",
 		"web.allow_writes":       "true",
 		"policy.busy_wait":       "2s",
@@ -280,7 +281,7 @@ func TestRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, l.Config.Miners, again.Config.Miners)
 	require.Equal(t, l.Config.Worker, again.Config.Worker)
-	require.Equal(t, "0.000000000000000001 FIL", again.Config.Chain.MaxFee.String())
+	require.Equal(t, "0.000000000000000001 FIL", again.Config.Chain.MaxFeeCommit.String())
 	require.Equal(t, 90*time.Second, again.Config.Scheduler.Period)
 	require.True(t, again.Config.Web.AllowWrites)
 	require.EqualValues(t, 7, again.Config.Policy.SeedConfidence)

@@ -15,10 +15,9 @@ import (
 // Default is the configuration of somebody who decided nothing.
 func Default() Config {
 	p := jobs.DefaultPolicy()
-	fee, _ := ParseFIL("0.1")
 	return Config{
 		Redis: Redis{URL: "redis://127.0.0.1:6379/0"},
-		Chain: Chain{MaxFee: fee, Confidence: 5},
+		Chain: Chain{MaxFeePreCommit: milliFIL(25), MaxFeeCommit: milliFIL(50), Confidence: 5},
 		Policy: Policy{
 			TicketLookback: p.TicketLookback, TicketWindow: p.TicketWindow, TicketMargin: p.TicketMargin, TicketFresh: p.TicketFresh,
 			SeedConfidence: p.SeedConfidence, MaxRetickets: p.MaxRetickets, MaxRollbacks: p.MaxRollbacks,

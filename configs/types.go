@@ -114,6 +114,8 @@ func ParseFIL(s string) (FIL, error) {
 	return FIL{fbig.Int{Int: n}}, nil
 }
 
+func milliFIL(n int64) FIL { return FIL{fbig.Mul(fbig.NewInt(n), fbig.NewInt(1e15))} }
+
 // Atto is the amount in attoFIL.
 func (f FIL) Atto() abi.TokenAmount {
 	if f.atto.Int == nil {

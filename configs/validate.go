@@ -37,8 +37,8 @@ func (l *Loaded) validate() []*Problem {
 	k.lanes(c.Worker.Lanes)
 	k.paths(c.Worker.Paths)
 	k.fileService(&c.Worker.FileService)
-	if p := c.Scheduler.Period; p < 100*time.Millisecond || p > 10*time.Minute {
-		k.fail("scheduler.period", p, "out of bounds", "choose 100ms to 10m")
+	if p := c.Scheduler.Period; p < time.Second || p > 10*time.Minute || p%time.Second != 0 {
+		k.fail("scheduler.period", p, "out of bounds", "choose whole seconds, 1s to 10m")
 	}
 	k.web(&c.Web)
 	k.log(&c.Log)
