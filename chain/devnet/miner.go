@@ -135,19 +135,21 @@ func deadlineInfo(periodStart abi.ChainEpoch, index uint64, now abi.ChainEpoch) 
 		miner18.WPoStChallengeWindow, miner18.WPoStChallengeLookback, miner18.FaultDeclarationCutoff)
 }
 
-// assign places a new sector in the least loaded deadline that is neither open nor next, as the actor does: its first WindowPoSt is
-// then due 30 minutes from now at the earliest.
+// assign places a new sector as the actor does: in no deadline that is open or next, so that its first WindowPoSt is due 30 minutes
+// from now at the earliest; of the others in one of fewest partitions, rather without opening a new one, and of those the first.
 func (m *miner) assign(n abi.SectorNumber, now abi.ChainEpoch) {
 	const deadlines = miner18.WPoStPeriodDeadlines
+	size := m.info.WindowPoStPartitionSectors
+	rank := func(d uint64) []uint64 { return []uint64{m.load[d] / size, size - m.load[d]%size, d} }
 	open := m.deadline(now).Index
 	best := (open + 2) % deadlines
 	for i := uint64(3); i < deadlines; i++ {
-		if d := (open + i) % deadlines; m.load[d] < m.load[best] {
+		if d := (open + i) % deadlines; slices.Compare(rank(d), rank(best)) < 0 {
 			best = d
 		}
 	}
 	m.placements = m.placements.set(n, placement{
-		SectorLocation: lotus.SectorLocation{Deadline: best, Partition: m.load[best] / m.info.WindowPoStPartitionSectors},
+		SectorLocation: lotus.SectorLocation{Deadline: best, Partition: m.load[best] / size},
 	})
 	m.load[best]++
 }

@@ -60,7 +60,7 @@ func (a *api) StateNetworkName(context.Context) (string, error) { return a.n.cfg
 
 func (a *api) StateNetworkVersion(_ context.Context, at lotus.TipSetKey) (network.Version, error) {
 	if _, err := a.n.chain.at(at); err != nil {
-		return network.VersionMax, err
+		return 0, err
 	}
 	return networkVersion, nil
 }

@@ -103,13 +103,13 @@ func placeholder(msg *lotus.Message, from address.Address) *lotus.SignedMessage 
 
 func (a *api) GasEstimateGasLimit(ctx context.Context, msg *lotus.Message, key lotus.TipSetKey) (int64, error) {
 	if _, err := a.n.chain.at(key); err != nil {
-		return -1, err
+		return 0, err
 	}
 	m := *msg
 	fillAmounts(&m)
 	used, err := a.gasUsed(ctx, &m)
 	if err != nil {
-		return -1, err
+		return 0, err
 	}
 	return used, nil
 }
@@ -117,7 +117,7 @@ func (a *api) GasEstimateGasLimit(ctx context.Context, msg *lotus.Message, key l
 func (a *api) GasEstimateFeeCap(_ context.Context, msg *lotus.Message, epochs int64, key lotus.TipSetKey) (abi.TokenAmount, error) {
 	ts, err := a.n.chain.at(key)
 	if err != nil {
-		return big.Zero(), err
+		return abi.TokenAmount{}, err
 	}
 	m := *msg
 	fillAmounts(&m)
@@ -127,7 +127,7 @@ func (a *api) GasEstimateFeeCap(_ context.Context, msg *lotus.Message, epochs in
 // GasEstimateGasPremium is the least that Lotus ever estimates: blocks here are never full for long.
 func (a *api) GasEstimateGasPremium(_ context.Context, _ uint64, _ address.Address, _ int64, key lotus.TipSetKey) (abi.TokenAmount, error) {
 	if _, err := a.n.chain.at(key); err != nil {
-		return big.Zero(), err
+		return abi.TokenAmount{}, err
 	}
 	return big.NewInt(minimumGasPremium), nil
 }

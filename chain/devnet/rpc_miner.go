@@ -77,7 +77,7 @@ func (m *miner) power() abi.StoragePower {
 func (a *api) StateMinerAvailableBalance(_ context.Context, addr address.Address, key lotus.TipSetKey) (abi.TokenAmount, error) {
 	m, found, _, err := a.minerAt(addr, key)
 	if err != nil {
-		return big.Zero(), err
+		return abi.TokenAmount{}, err
 	}
 	return m.available(found.balance), nil
 }
@@ -116,7 +116,7 @@ func (a *api) StateMinerPartitions(_ context.Context, addr address.Address, dead
 func (a *api) StateMinerFaults(_ context.Context, addr address.Address, key lotus.TipSetKey) (bitfield.BitField, error) {
 	m, _, _, err := a.minerAt(addr, key)
 	if err != nil {
-		return bitfield.New(), err
+		return bitfield.BitField{}, err
 	}
 	return m.withStatus(Faulty, Recovering), nil
 }
@@ -124,7 +124,7 @@ func (a *api) StateMinerFaults(_ context.Context, addr address.Address, key lotu
 func (a *api) StateMinerRecoveries(_ context.Context, addr address.Address, key lotus.TipSetKey) (bitfield.BitField, error) {
 	m, _, _, err := a.minerAt(addr, key)
 	if err != nil {
-		return bitfield.New(), err
+		return bitfield.BitField{}, err
 	}
 	return m.withStatus(Recovering), nil
 }
@@ -241,11 +241,11 @@ func (a *api) StateMinerInitialPledgeCollateral(_ context.Context, addr address.
 
 func (a *api) estimate(addr address.Address, proof abi.RegisteredSealProof, key lotus.TipSetKey, amount func(abi.SectorSize) abi.TokenAmount) (abi.TokenAmount, error) {
 	if _, _, _, err := a.minerAt(addr, key); err != nil {
-		return big.Zero(), err
+		return abi.TokenAmount{}, err
 	}
 	size, err := proof.SectorSize()
 	if err != nil {
-		return big.Zero(), fmt.Errorf("failed to resolve sector size for seal proof: %w", err)
+		return abi.TokenAmount{}, fmt.Errorf("failed to resolve sector size for seal proof: %w", err)
 	}
 	return withMargin(amount(size)), nil
 }
@@ -254,14 +254,14 @@ func (a *api) estimate(addr address.Address, proof abi.RegisteredSealProof, key 
 func (a *api) StateMinerInitialPledgeForSector(_ context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64, key lotus.TipSetKey) (abi.TokenAmount, error) {
 	switch {
 	case duration <= 0:
-		return big.Zero(), fmt.Errorf("sector duration must greater than 0")
+		return abi.TokenAmount{}, fmt.Errorf("sector duration must greater than 0")
 	case size == 0:
-		return big.Zero(), fmt.Errorf("sector size must be non-zero")
+		return abi.TokenAmount{}, fmt.Errorf("sector size must be non-zero")
 	case verified > uint64(size):
-		return big.Zero(), fmt.Errorf("verified size must be less than or equal to sector size")
+		return abi.TokenAmount{}, fmt.Errorf("verified size must be less than or equal to sector size")
 	}
 	if _, err := a.n.chain.at(key); err != nil {
-		return big.Zero(), err
+		return abi.TokenAmount{}, err
 	}
 	return withMargin(initialPledge(size + abi.SectorSize(verified)*(maxQuality-1))), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 
@@ -62,8 +63,12 @@ func checkMessage(m *lotus.SignedMessage) error {
 	if m.Message.GasFeeCap.LessThan(big.NewInt(minimumBaseFee)) {
 		return errors.New("gas fee cap too low")
 	}
-	if err := m.Verify(); err != nil {
-		return fmt.Errorf("signature verification failed: failed to validate signature: invalid signature for message %s (type %d): %w", m.Cid(), m.Signature.Type, err)
+	if m.Verify() != nil {
+		reason := "signature did not match"
+		if m.Signature.Type == crypto.SigTypeBLS {
+			reason = "bls signature failed to verify"
+		}
+		return fmt.Errorf("signature verification failed: failed to validate signature: invalid signature for message %s (type %d): %s", m.Cid(), m.Signature.Type, reason)
 	}
 	return nil
 }

@@ -116,7 +116,10 @@ func (a *api) StateGetAllocation(_ context.Context, client address.Address, _ ve
 
 func (a *api) StateGetAllocations(_ context.Context, client address.Address, key lotus.TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error) {
 	_, _, err := a.actorAt(client, key)
-	return map[verifreg.AllocationId]verifreg.Allocation{}, err
+	if err != nil {
+		return nil, err
+	}
+	return map[verifreg.AllocationId]verifreg.Allocation{}, nil
 }
 
 func (a *api) StateGetClaim(_ context.Context, provider address.Address, _ verifreg.ClaimId, key lotus.TipSetKey) (*verifreg.Claim, error) {
@@ -126,7 +129,10 @@ func (a *api) StateGetClaim(_ context.Context, provider address.Address, _ verif
 
 func (a *api) StateGetClaims(_ context.Context, provider address.Address, key lotus.TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error) {
 	_, _, err := a.actorAt(provider, key)
-	return map[verifreg.ClaimId]verifreg.Claim{}, err
+	if err != nil {
+		return nil, err
+	}
+	return map[verifreg.ClaimId]verifreg.Claim{}, nil
 }
 
 func (a *api) StateMarketStorageDeal(_ context.Context, deal abi.DealID, key lotus.TipSetKey) (*lotus.MarketDeal, error) {
