@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/ffi/native/fr32"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -31,16 +33,33 @@ func TestUnsealRanges(t *testing.T) {
 	}
 }
 
-// TestUnsealAcrossBuffers takes a range of several decoding steps from 8 MiB.
-func TestUnsealAcrossBuffers(t *testing.T) {
+// TestDecodeAcrossBuffers takes a range of several decoding steps that starts and
+// ends inside a unit.
+func TestDecodeAcrossBuffers(t *testing.T) {
 	t.Parallel()
-	v := vectorNamed(t, "8m-data")
-	p, s, f := sealed(t, v)
-	const offset, size = 1_040_000, 2_100_001
+	raw := make([]byte, 3*unsealUnits*fr32.Raw)
+	for i := range raw {
+		raw[i] = byte(i * i >> 3)
+	}
+	padded := make([]byte, 3*unsealUnits*fr32.Padded)
+	fr32.Pad(padded, raw)
+	key := bytes.Repeat(append(bytes.Repeat([]byte{0xfe}, nodeSize-1), 0x3f), len(padded)/nodeSize)
+	encode(padded, key, padded)
+
+	file := func(name string, b []byte) input {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, b, 0o600))
+		in, err := openNodes(path, len(b)/nodeSize)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, in.Close()) })
+		return in
+	}
+	const offset, size = 1_040_000, 2_000_001
 	var out bytes.Buffer
 	var last jobs.Progress
-	require.NoError(t, p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), offset, size, &out, func(p jobs.Progress) { last = p }))
-	require.True(t, bytes.Equal(v.data()[offset:offset+size], out.Bytes()))
+	err := decodeRange(t.Context(), file("key", key), file("replica", padded), offset, size, &out, func(p jobs.Progress) { last = p })
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(raw[offset:offset+size], out.Bytes()))
 	require.Equal(t, jobs.Progress{Step: "decode", Done: size, Total: size}, last)
 }
 

@@ -35,31 +35,38 @@ func (c *chacha8) next() uint64 {
 }
 
 func (c *chacha8) refill() {
-	x := c.state
+	// Sixteen variables and not an array: the compiler keeps them in registers.
+	s := &c.state
+	x0, x1, x2, x3 := s[0], s[1], s[2], s[3]
+	x4, x5, x6, x7 := s[4], s[5], s[6], s[7]
+	x8, x9, x10, x11 := s[8], s[9], s[10], s[11]
+	x12, x13, x14, x15 := s[12], s[13], s[14], s[15]
 	for range 4 {
-		quarter(&x, 0, 4, 8, 12)
-		quarter(&x, 1, 5, 9, 13)
-		quarter(&x, 2, 6, 10, 14)
-		quarter(&x, 3, 7, 11, 15)
-		quarter(&x, 0, 5, 10, 15)
-		quarter(&x, 1, 6, 11, 12)
-		quarter(&x, 2, 7, 8, 13)
-		quarter(&x, 3, 4, 9, 14)
+		x0, x4, x8, x12 = quarter(x0, x4, x8, x12)
+		x1, x5, x9, x13 = quarter(x1, x5, x9, x13)
+		x2, x6, x10, x14 = quarter(x2, x6, x10, x14)
+		x3, x7, x11, x15 = quarter(x3, x7, x11, x15)
+		x0, x5, x10, x15 = quarter(x0, x5, x10, x15)
+		x1, x6, x11, x12 = quarter(x1, x6, x11, x12)
+		x2, x7, x8, x13 = quarter(x2, x7, x8, x13)
+		x3, x4, x9, x14 = quarter(x3, x4, x9, x14)
 	}
-	for i := range x {
-		c.block[i] = x[i] + c.state[i]
+	c.block = [16]uint32{x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11, x12, x13, x14, x15}
+	for i := range c.block {
+		c.block[i] += s[i]
 	}
-	c.state[12]++ // a node needs two blocks, so the high half of the counter stays zero
+	s[12]++ // a node needs two blocks, so the high half of the counter stays zero
 	c.used = 0
 }
 
-func quarter(x *[16]uint32, a, b, c, d int) {
-	x[a] += x[b]
-	x[d] = bits.RotateLeft32(x[d]^x[a], 16)
-	x[c] += x[d]
-	x[b] = bits.RotateLeft32(x[b]^x[c], 12)
-	x[a] += x[b]
-	x[d] = bits.RotateLeft32(x[d]^x[a], 8)
-	x[c] += x[d]
-	x[b] = bits.RotateLeft32(x[b]^x[c], 7)
+func quarter(a, b, c, d uint32) (uint32, uint32, uint32, uint32) {
+	a += b
+	d = bits.RotateLeft32(d^a, 16)
+	c += d
+	b = bits.RotateLeft32(b^c, 12)
+	a += b
+	d = bits.RotateLeft32(d^a, 8)
+	c += d
+	b = bits.RotateLeft32(b^c, 7)
+	return a, b, c, d
 }
