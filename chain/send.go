@@ -292,10 +292,16 @@ func (c *Client) sign(ctx context.Context, key string, e *entry, raw []byte, d d
 			return false, err
 		}
 	} else {
+		from := msg.From
+		pool, err := write(ctx, c.node, "MpoolGetNonce", func(ctx context.Context, api *api) (uint64, error) { return api.MpoolGetNonce(ctx, from) })
+		if err != nil {
+			return false, fmt.Errorf("sender %s: %w", from, err)
+		}
+		msg.Nonce = pool // the node executes what is in the mempool below this nonce first
 		if msg, err = c.estimate(ctx, msg, spec, head); err != nil {
 			return false, fmt.Errorf("%s: %w", key, err)
 		}
-		if msg.Nonce, err = c.reserve(ctx, msg.From, key, head); err != nil {
+		if msg.Nonce, err = c.reserve(ctx, from, key, pool, head); err != nil {
 			return false, err
 		}
 		if e.Signed, err = c.signature(ctx, msg); err != nil {
@@ -352,15 +358,11 @@ func (c *Client) estimate(ctx context.Context, msg *lotus.Message, spec *lotus.M
 // maxInFlight bounds the messages of one sender that have not landed: a node's mempool takes 1,000, and fees are paid in order.
 const maxInFlight = 128
 
-// reserve gives the meaning a nonce, the same one however often it is asked: the lowest that neither chain, mempool nor journal know of.
-func (c *Client) reserve(ctx context.Context, from address.Address, key string, head *lotus.TipSet) (uint64, error) {
+// reserve gives the meaning a nonce, the same one however often it is asked: the lowest that neither chain, mempool (pool) nor journal know of.
+func (c *Client) reserve(ctx context.Context, from address.Address, key string, pool uint64, head *lotus.TipSet) (uint64, error) {
 	used, err := c.nonceAt(ctx, from, head)
 	if err != nil {
 		return 0, err
-	}
-	pool, err := write(ctx, c.node, "MpoolGetNonce", func(ctx context.Context, api *api) (uint64, error) { return api.MpoolGetNonce(ctx, from) })
-	if err != nil {
-		return 0, fmt.Errorf("sender %s: %w", from, err)
 	}
 	var (
 		nonce uint64
@@ -418,6 +420,9 @@ func (c *Client) push(ctx context.Context, key string) (string, error) {
 	e, raw, err := c.log().load(ctx, key)
 	if err != nil {
 		return "", err
+	}
+	if e == nil || e.Signed == nil {
+		return "", jobs.Failf(jobs.Bug, "message journal: entry %s lost what was written to it; check the journal's storage", key)
 	}
 	_, err = write(ctx, c.node, "MpoolPush", func(ctx context.Context, api *api) (cid.Cid, error) { return api.MpoolPush(ctx, e.Signed) })
 	if err != nil && !errors.Is(err, errInMempool) && !errors.Is(err, errNonceLow) {

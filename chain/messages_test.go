@@ -1,0 +1,330 @@
+package chain_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/chain"
+	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// What is on chain, or on its way, is not sent again even if the whole journal is lost.
+func TestLostJournal(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	before := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, before, 7)
+	_, err := before.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+
+	after := dial(t, node, withJournal(openJournal(t)))
+	_, err = after.SendPreCommit(t.Context(), pre)
+	requireClass(t, jobs.Transient, err)
+	require.ErrorContains(t, err, "mempool")
+
+	advance(t, node, 2)
+	estimates := after.Calls()["GasEstimateMessageGas"]
+	name, err := after.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	require.Empty(t, name, "the chain has it from a message that the journal does not know")
+	require.Equal(t, estimates, after.Calls()["GasEstimateMessageGas"], "the chain is asked before a message is made")
+
+	other := pre
+	other.Seal.CommR = commR(t, 99)
+	_, err = after.SendPreCommit(t.Context(), other)
+	requireClass(t, jobs.Rejected, err)
+	require.ErrorContains(t, err, "CommR")
+	advance(t, node, 5)
+	require.EqualValues(t, 1, used(t, node, controlKey))
+}
+
+// Messages that the mempool lost are pushed again with the same bytes.
+func TestTendPushesAgain(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	first, second := preCommitOf(t, c, 1), preCommitOf(t, c, 2)
+	names := make([]string, 2)
+	for i, r := range []jobs.PreCommitRequest{first, second} {
+		var err error
+		names[i], err = c.SendPreCommit(t.Context(), r)
+		require.NoError(t, err)
+	}
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
+	advance(t, node, 9)
+	require.NoError(t, c.Tend(t.Context()))
+	require.Equal(t, jobs.MessagePushed, message(t, c, first.Meaning).State)
+	require.Zero(t, used(t, node, controlKey), "nothing is done too early")
+	advance(t, node, 1)
+	require.NoError(t, c.Tend(t.Context()))
+	advance(t, node, 7)
+	require.Equal(t, jobs.Message{CID: names[1], State: jobs.MessageConfirmed}, message(t, c, second.Meaning))
+	require.Equal(t, jobs.Message{CID: names[0], State: jobs.MessageConfirmed}, message(t, c, first.Meaning))
+	require.EqualValues(t, 2, used(t, node, controlKey))
+}
+
+// A message whose fee no longer covers the base fee is replaced under the same nonce, and whichever lands counts.
+func TestTendReplaces(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, c, 1)
+	old, err := c.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{BaseFee: big.NewInt(500_000_000), BaseFeeEpochs: 1000}))
+	advance(t, node, 10)
+	require.Zero(t, used(t, node, controlKey), "the old fee does not pay")
+	require.NoError(t, c.Tend(t.Context()))
+	raised := message(t, c, pre.Meaning)
+	require.Equal(t, jobs.MessagePushed, raised.State)
+	require.NotEqual(t, old, raised.CID)
+	advance(t, node, 7)
+	require.Equal(t, jobs.Message{CID: raised.CID, State: jobs.MessageConfirmed}, message(t, c, pre.Meaning))
+	require.EqualValues(t, 1, used(t, node, controlKey))
+}
+
+// A message with our nonce that is not ours is left alone, and when it landed ours is dropped and may be sent anew.
+func TestForeignMessage(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, c, 1)
+	ours, err := c.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
+	foreign := transfer(t, node, devnet.Secp256k1Key("control"), 0)
+	advanceEmpty(t, node, 10)
+	require.NoError(t, c.Tend(t.Context()))
+	pending, err := rawAPI(t, node).MpoolPending(t.Context(), lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Len(t, pending, 1)
+	require.Equal(t, foreign, pending[0].Cid(), "a foreign message is never replaced")
+
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{}))
+	advance(t, node, 30) // the base fee sinks again
+	require.Equal(t, jobs.Message{CID: ours, State: jobs.MessageDropped}, message(t, c, pre.Meaning))
+	again, err := c.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	require.NotEqual(t, ours, again)
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
+}
+
+// advanceEmpty makes epochs in which no message pays the base fee.
+func advanceEmpty(t *testing.T, node *devnet.Node, epochs int) {
+	t.Helper()
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{BaseFee: big.NewInt(2_000_000), BaseFeeEpochs: 1000}))
+	advance(t, node, epochs)
+}
+
+// transfer sends nothing from a key to itself, past the client under test.
+func transfer(t *testing.T, node *devnet.Node, key *lotus.Key, nonce uint64) any {
+	t.Helper()
+	signed, err := key.SignMessage(&lotus.Message{
+		From: key.Address(), To: key.Address(), Nonce: nonce, Value: big.NewInt(1), GasLimit: 1_000_000,
+		GasFeeCap: big.NewInt(1_000_000), GasPremium: big.NewInt(200_000),
+	})
+	require.NoError(t, err)
+	name, err := rawAPI(t, node).MpoolPush(t.Context(), signed)
+	require.NoError(t, err)
+	return name
+}
+
+// A nonce that was reserved and never used is filled, so that later messages land; the meaning it was for takes another one.
+func TestTendFillsReservedNonce(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	journal := openJournal(t)
+	crash := &crash{steps: 1 << 20}
+	dying := dial(t, node, withJournal(crashAtSecond{journal, crash}))
+	first := preCommitOf(t, dying, 1)
+	_, err := dying.SendPreCommit(t.Context(), first)
+	require.ErrorContains(t, err, "crashed", "after the nonce was reserved")
+
+	c := dial(t, node, withJournal(journal))
+	second := preCommitOf(t, c, 2)
+	_, err = c.SendPreCommit(t.Context(), second)
+	require.NoError(t, err)
+	advance(t, node, 10)
+	require.Zero(t, used(t, node, controlKey), "the gap holds it up")
+	require.NoError(t, c.Tend(t.Context()))
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, second.Meaning).State)
+	require.EqualValues(t, 2, used(t, node, controlKey))
+
+	_, err = c.SendPreCommit(t.Context(), first)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, first.Meaning).State)
+	require.EqualValues(t, 3, used(t, node, controlKey))
+}
+
+// crashAtSecond ends the process once a nonce was reserved: at the first write over an entry.
+type crashAtSecond struct {
+	chain.Journal
+	crash *crash
+}
+
+func (j crashAtSecond) Swap(ctx context.Context, key string, old, next []byte) (ok bool, err error) {
+	if old != nil {
+		return false, errCrashed
+	}
+	return j.Journal.Swap(ctx, key, old, next)
+}
+
+// A landed message whose receipt nobody has is judged by the sector's state.
+func TestLostReceipt(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, c, 1)
+	name, err := c.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{LoseReceipts: 1}))
+	advance(t, node, 8)
+	require.Equal(t, jobs.Message{CID: name, State: jobs.MessageConfirmed}, message(t, c, pre.Meaning))
+}
+
+// A message that was reorganised away lands again, and is not confirmed in between.
+func TestReorg(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		node := startNode(t)
+		c := dial(t, node, withJournal(openJournal(t)))
+		pre := preCommitOf(t, c, 1)
+		name, err := c.SendPreCommit(t.Context(), pre)
+		require.NoError(t, err)
+		advance(t, node, 4)
+		require.Equal(t, jobs.MessageLanded, message(t, c, pre.Meaning).State)
+		require.NoError(t, node.Reorg(t.Context(), 4, lost))
+		require.Equal(t, jobs.MessagePushed, message(t, c, pre.Meaning).State)
+		if lost {
+			advance(t, node, 10)
+			require.NoError(t, c.Tend(t.Context()))
+		}
+		advance(t, node, 8)
+		require.Equal(t, jobs.Message{CID: name, State: jobs.MessageConfirmed}, message(t, c, pre.Meaning))
+		require.EqualValues(t, 1, used(t, node, controlKey))
+	}
+}
+
+// A message that failed on chain is told with its class; the same meaning may then be sent again, once the chain was asked.
+func TestFailedMessage(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	ours := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, ours, 1)
+	_, err := ours.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	// Another program pre-commits the number with a higher fee in the same epoch.
+	foreign := dial(t, node, withJournal(openJournal(t)), shared, func(c *chain.Config) { c.Senders = []address.Address{ownerKey} })
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
+	other := pre
+	other.Seal.CommR = commR(t, 9)
+	_, err = foreign.SendPreCommit(t.Context(), other)
+	require.NoError(t, err)
+	advance(t, node, 10)
+	require.NoError(t, ours.Tend(t.Context()), "pushes ours again, which must fail now")
+	advance(t, node, 8)
+	m := message(t, ours, pre.Meaning)
+	require.Equal(t, jobs.MessageFailed, m.State)
+	require.Equal(t, jobs.Rejected, m.Fault.Class)
+	require.Contains(t, m.Fault.Text, "exit code 16")
+	_, err = ours.SendPreCommit(t.Context(), pre)
+	requireClass(t, jobs.Rejected, err)
+	require.ErrorContains(t, err, "CommR")
+}
+
+// A refusal that the estimate gives costs no nonce, and has its class.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	reader := dial(t, node)
+	pre := preCommitOf(t, reader, 1)
+	for name, tc := range map[string]struct {
+		class  jobs.FaultClass
+		text   string
+		config func(*chain.Config)
+		change func(*jobs.PreCommitRequest)
+	}{
+		"read-only client":   {jobs.Bug, "no message journal", func(c *chain.Config) { c.Journal = nil }, nil},
+		"old ticket":         {jobs.Deadline, "too old", nil, func(r *jobs.PreCommitRequest) { r.TicketEpoch = -3800 }},
+		"future ticket":      {jobs.Transient, "must be before now", nil, func(r *jobs.PreCommitRequest) { r.TicketEpoch = 100 }},
+		"wrong proof":        {jobs.Rejected, "unsupported seal proof", nil, func(r *jobs.PreCommitRequest) { r.Seal.Proof = abi.RegisteredSealProof_StackedDrg32GiBV1_1 }},
+		"worker unshared":    {jobs.Rejected, "shared: true", func(c *chain.Config) { c.Senders = []address.Address{ownerKey} }, nil},
+		"stranger as sender": {jobs.Rejected, "no such", func(c *chain.Config) { c.Senders = []address.Address{devnet.Secp256k1Key("stranger").Address()} }, nil},
+		"maximum fee":        {jobs.Funds, "maximum fee", func(c *chain.Config) { c.MaxFeePreCommit = big.NewInt(1) }, nil},
+		"poor sender":        {jobs.Funds, "send FIL", func(c *chain.Config) { c.MaxFeePreCommit = devnet.FIL(5_000) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			change := tc.config
+			if change == nil {
+				change = func(*chain.Config) {}
+			}
+			c := dial(t, node, withJournal(openJournal(t)), change)
+			r := pre
+			if tc.change != nil {
+				tc.change(&r)
+			}
+			_, err := c.SendPreCommit(t.Context(), r)
+			requireClass(t, tc.class, err)
+			if tc.text != "no such" {
+				require.ErrorContains(t, err, tc.text)
+			}
+			require.Zero(t, c.Calls()["MpoolPush"])
+			require.Zero(t, c.Calls()["WalletSignMessage"])
+		})
+	}
+}
+
+// A commit is refused while there is nothing to prove, before the seed, and with a bad proof; none of it reaches the mempool.
+func TestCommitRefusals(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, c, 1)
+	commit := commitOf(pre.Seal.ID)
+	_, err := c.SendCommit(t.Context(), commit)
+	requireClass(t, jobs.Deadline, err)
+
+	_, err = c.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	advance(t, node, 3)
+	_, err = c.SendCommit(t.Context(), commit)
+	requireClass(t, jobs.Transient, err)
+
+	advance(t, node, 12)
+	bad := commit
+	bad.Proof = make([]byte, 192)
+	_, err = c.SendCommit(t.Context(), bad)
+	requireClass(t, jobs.Input, err)
+	require.EqualValues(t, 1, c.Calls()["MpoolPush"], "the pre-commit's")
+
+	_, err = c.SendCommit(t.Context(), commit)
+	require.NoError(t, err, "the same meaning with a good proof")
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, commit.Meaning).State)
+}
+
+// With collateral from the miner's balance the message carries no value.
+func TestCollateralFromMiner(t *testing.T) {
+	t.Parallel()
+	for _, fromMiner := range []bool{false, true} {
+		node := startNode(t)
+		c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.CollateralFromMiner = fromMiner })
+		_, err := c.SendPreCommit(t.Context(), preCommitOf(t, c, 1))
+		require.NoError(t, err)
+		pending, err := rawAPI(t, node).MpoolPending(t.Context(), lotus.EmptyTSK)
+		require.NoError(t, err)
+		require.Len(t, pending, 1)
+		require.Equal(t, fromMiner, pending[0].Message.Value.IsZero(), "value %s", pending[0].Message.Value)
+	}
+}
