@@ -1,0 +1,128 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+const (
+	advanceTimeout = time.Minute
+	// schedulerWidth leaves room for advance tasks while a poll runs.
+	schedulerWidth = 8
+	// schedulerBeat is how often asynqmon's Schedulers page learns the next run.
+	schedulerBeat = 2 * time.Second
+)
+
+// SchedulerOptions describe a scheduler's jobs.
+type SchedulerOptions struct {
+	// Period is the time between polls, in whole seconds.
+	Period time.Duration
+	// Poll looks at all due sectors. Its ctx ends before the next poll is due. In one
+	// process it never runs twice at a time; many processes agree by a bucket of
+	// time, which Poll takes itself.
+	Poll func(context.Context) error
+	// Advance looks at one sector.
+	Advance func(context.Context, jobs.SectorID) error
+	Log     *slog.Logger
+	Grace   time.Duration // as in [Options]
+}
+
+// Scheduler serves queue scheduler and enqueues poll by the clock.
+type Scheduler struct {
+	srv  *asynq.Server
+	cron *asynq.Scheduler
+	mux  mux
+}
+
+// ServeScheduler makes a scheduler's server and clock; Start starts both. The first
+// poll comes one period later.
+//
+// A poll or advance that fails is logged and dropped, for the next poll does all of
+// it again: tasks of its kind in asynq's archive would only hide the others.
+func (q *Queues) ServeScheduler(o SchedulerOptions) (*Scheduler, error) {
+	if o.Period < time.Second || o.Period%time.Second != 0 {
+		return nil, fmt.Errorf("poll every %s: asynq's clock knows whole seconds only, from 1 s", o.Period)
+	}
+	if o.Poll == nil || o.Advance == nil {
+		return nil, errors.New("serve scheduler: Poll and Advance must be given")
+	}
+	config := baseConfig(o.Log)
+	config.Queues = map[string]int{jobs.SchedulerQueue: 1}
+	config.Concurrency = schedulerWidth
+	if o.Grace > 0 {
+		config.ShutdownTimeout = o.Grace
+	}
+	cron := asynq.NewSchedulerFromRedisClient(q.rdb, &asynq.SchedulerOpts{
+		HeartbeatInterval: schedulerBeat,
+		Logger:            config.Logger,
+		LogLevel:          config.LogLevel,
+	})
+	_, err := cron.Register("@every "+o.Period.String(), asynq.NewTask(PollType, []byte("{}")),
+		asynq.Queue(jobs.SchedulerQueue), asynq.Timeout(max(o.Period-time.Second, time.Second)), asynq.MaxRetry(0))
+	if err != nil {
+		return nil, fmt.Errorf("register poll: %w", err)
+	}
+	return &Scheduler{
+		srv:  asynq.NewServerFromRedisClient(q.rdb, config),
+		cron: cron,
+		mux:  mux{PollType: pollHandler(o), AdvanceType: advanceHandler(o)},
+	}, nil
+}
+
+func pollHandler(o SchedulerOptions) asynq.HandlerFunc {
+	var running sync.Mutex
+	return func(ctx context.Context, _ *asynq.Task) error {
+		if !running.TryLock() {
+			return nil
+		}
+		defer running.Unlock()
+		ctx, cancel := context.WithTimeout(ctx, o.Period-o.Period/10)
+		defer cancel()
+		return dropped(o.Poll(ctx))
+	}
+}
+
+func advanceHandler(o SchedulerOptions) asynq.HandlerFunc {
+	return func(ctx context.Context, t *asynq.Task) error {
+		var a advance
+		if err := json.Unmarshal(t.Payload(), &a); err != nil {
+			return dropped(fmt.Errorf("payload of advance: %w", err))
+		}
+		return dropped(o.Advance(ctx, a.Sector))
+	}
+}
+
+// dropped makes asynq log an error and forget the task.
+func dropped(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", err, asynq.RevokeTask)
+}
+
+// Start starts the server and the clock.
+func (s *Scheduler) Start() error {
+	if err := s.srv.Start(s.mux); err != nil {
+		return err
+	}
+	if err := s.cron.Start(); err != nil {
+		s.srv.Shutdown()
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops the clock, waits for the handlers up to the grace time and stops.
+func (s *Scheduler) Shutdown() {
+	s.cron.Shutdown()
+	s.srv.Shutdown()
+}
