@@ -27,10 +27,10 @@ type Options struct {
 	//
 	// rediss-sentinel:// and rediss-cluster:// use TLS.
 	URL string
-	// Username and Password go before those in the URL.
-	Username, Password string
-	// SentinelUsername and SentinelPassword are for the sentinels themselves.
-	SentinelUsername, SentinelPassword string
+	// User and Password go before those in the URL.
+	User, Password string
+	// SentinelUser and SentinelPassword are for the sentinels themselves.
+	SentinelUser, SentinelPassword string
 	// CAFile has the certificates, in PEM, that TLS servers are checked against,
 	// instead of the system's.
 	CAFile string
@@ -97,7 +97,7 @@ func parseURL(o Options) (*target, error) {
 	t.opts = redis.UniversalOptions{
 		ClientName: "lpseal", DialTimeout: dialTimeout, ReadTimeout: timeout, WriteTimeout: timeout,
 		MaxRetries: maxRetries, ContextTimeoutEnabled: true,
-		SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
+		SentinelUsername: o.SentinelUser, SentinelPassword: o.SentinelPassword,
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	if err := t.query(query); err != nil {
@@ -109,8 +109,8 @@ func parseURL(o Options) (*target, error) {
 		}
 		rest = rest[at+1:]
 	}
-	if o.Username != "" {
-		t.opts.Username = o.Username
+	if o.User != "" {
+		t.opts.Username = o.User
 	}
 	if o.Password != "" {
 		t.opts.Password = o.Password

@@ -40,11 +40,10 @@ type SchedulerOptions struct {
 type Scheduler struct {
 	srv  *asynq.Server
 	cron *asynq.Scheduler
-	mux  mux
 }
 
-// ServeScheduler makes a scheduler's server and clock; Start starts both. The first
-// poll comes one period later.
+// ServeScheduler starts a scheduler's server and clock, which run until Shutdown. The
+// first poll comes one period later.
 //
 // A poll or advance that fails is logged and dropped, for the next poll does all of
 // it again: tasks of its kind in asynq's archive would only hide the others.
@@ -71,11 +70,15 @@ func (q *Queues) ServeScheduler(o SchedulerOptions) (*Scheduler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register poll: %w", err)
 	}
-	return &Scheduler{
-		srv:  asynq.NewServerFromRedisClient(q.rdb, config),
-		cron: cron,
-		mux:  mux{PollType: pollHandler(o), AdvanceType: advanceHandler(o)},
-	}, nil
+	s := &Scheduler{srv: asynq.NewServerFromRedisClient(q.rdb, config), cron: cron}
+	if err := s.srv.Start(mux{PollType: pollHandler(o), AdvanceType: advanceHandler(o)}); err != nil {
+		return nil, fmt.Errorf("serve scheduler: %w", err)
+	}
+	if err := s.cron.Start(); err != nil {
+		s.srv.Shutdown()
+		return nil, fmt.Errorf("start the poll's clock: %w", err)
+	}
+	return s, nil
 }
 
 func pollHandler(o SchedulerOptions) asynq.HandlerFunc {
@@ -107,18 +110,6 @@ func dropped(err error) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", err, asynq.RevokeTask)
-}
-
-// Start starts the server and the clock.
-func (s *Scheduler) Start() error {
-	if err := s.srv.Start(s.mux); err != nil {
-		return err
-	}
-	if err := s.cron.Start(); err != nil {
-		s.srv.Shutdown()
-		return err
-	}
-	return nil
 }
 
 // Shutdown stops the clock, waits for the handlers up to the grace time and stops.
