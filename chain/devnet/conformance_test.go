@@ -246,11 +246,16 @@ func (p *player) learn(want, got any) {
 	}
 }
 
-func (p *player) call(t *testing.T, method string, params []any) (a answer) {
+func (p *player) call(t *testing.T, method string, params []any) answer {
+	t.Helper()
+	return p.callAt(t, p.node.URL(), method, params)
+}
+
+func (p *player) callAt(t *testing.T, url, method string, params []any) (a answer) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 	require.NoError(t, err)
-	res, err := http.Post(p.node.URL(), "application/json", bytes.NewReader(body))
+	res, err := http.Post(url, "application/json", bytes.NewReader(body))
 	require.NoError(t, err)
 	defer res.Body.Close()
 	require.NoError(t, json.NewDecoder(res.Body).Decode(&a))

@@ -28,8 +28,8 @@ type Misbehaviour struct {
 	DropMessages int
 	// LoseReceipts is of how many of the next messages that land no search will find the receipt.
 	LoseReceipts int
-	// BaseFee is what every gas costs in the next BaseFeeEpochs epochs, in attoFIL.
-	BaseFee       abi.TokenAmount
+	// BaseFee is what each unit of gas costs in the next BaseFeeEpochs epochs, in attoFIL. Afterwards it falls by the chain's own rule.
+	BaseFee       int64
 	BaseFeeEpochs int
 	// Delay is waited before each call is answered, in nanoseconds on the wire.
 	Delay time.Duration
@@ -41,9 +41,6 @@ type Misbehaviour struct {
 func (n *Node) Misbehave(ctx context.Context, m Misbehaviour) error {
 	if m.FailRatio < 0 || m.FailRatio > 1 {
 		return fmt.Errorf("misbehave: fail ratio %v is not in [0, 1]", m.FailRatio)
-	}
-	if m.BaseFee.Int == nil {
-		m.BaseFee = big.Zero()
 	}
 	n.chaos.order(m, n.Head().Height)
 	if m.DropPending {
@@ -78,7 +75,7 @@ func (c *chaos) baseFee(epoch abi.ChainEpoch, usual abi.TokenAmount) abi.TokenAm
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.standing.BaseFeeEpochs > 0 && epoch <= c.baseFeeEnd {
-		return c.standing.BaseFee
+		return big.NewInt(c.standing.BaseFee)
 	}
 	return usual
 }
