@@ -1,0 +1,141 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	commcid "github.com/filecoin-project/go-fil-commcid"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Request asks for new sectors.
+type Request struct {
+	Miner abi.ActorID
+	// Count is how many sectors to make; 0 means 1. More than one only without
+	// pieces: the same data is not sealed twice by one order.
+	Count int
+	// Pieces of the one sector, in order; none makes committed capacity.
+	Pieces       []jobs.Piece
+	KeepUnsealed bool
+	Expiration   abi.ChainEpoch // 0 is the longest allowed
+}
+
+// Add checks a request against the miner on chain and writes the sectors' records,
+// which the scheduler then finds. by names who asked, for the log. Sectors made
+// before an error are returned with it.
+func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Record, error) {
+	count := max(req.Count, 1)
+	if count > 1 && len(req.Pieces) > 0 {
+		return nil, fmt.Errorf("add: %d sectors of the same pieces: add each sector's pieces by an order of its own", count)
+	}
+	onChain, err := s.chain.Miner(ctx, req.Miner)
+	if err != nil {
+		return nil, fmt.Errorf("add: miner f0%d: %w", req.Miner, err)
+	}
+	if err := errors.Join(checkPieces(req.Pieces, onChain.SectorSize), s.checkExpiration(ctx, onChain.SealProof, req.Expiration)); err != nil {
+		return nil, fmt.Errorf("add: %w", err)
+	}
+	commD, err := jobs.CommD(onChain.SealProof, req.Pieces)
+	if err != nil {
+		return nil, fmt.Errorf("add: %w", err)
+	}
+	used, err := s.chain.Allocated(ctx, req.Miner)
+	if err != nil {
+		return nil, fmt.Errorf("add: used sector numbers of f0%d: %w", req.Miner, err)
+	}
+	numbers, err := s.store.Allocate(ctx, req.Miner, count, used, s.ranges[req.Miner])
+	if err != nil {
+		return nil, fmt.Errorf("add: give %d sector numbers of f0%d: %w", count, req.Miner, err)
+	}
+	var made []*jobs.Record
+	for _, n := range numbers {
+		r := &jobs.Record{
+			ID:           jobs.SectorID{Miner: req.Miner, Number: n},
+			Version:      1,
+			Created:      s.clock.Now(),
+			Proof:        onChain.SealProof,
+			Pieces:       req.Pieces,
+			KeepUnsealed: req.KeepUnsealed,
+			Expiration:   req.Expiration,
+			CommD:        commD,
+			Stages:       map[jobs.Stage]jobs.StageRecord{},
+		}
+		if err := s.store.Create(ctx, r, by); err != nil {
+			return made, fmt.Errorf("add %s: %w", r.ID, err)
+		}
+		made = append(made, r)
+		if err := s.queues.Advance(ctx, r.ID, r.Version); err != nil {
+			s.log.Warn("the sector is written; the next poll starts it", "sector", r.ID.String(), "err", err)
+		}
+	}
+	return made, nil
+}
+
+// checkPieces gives all that is wrong with the pieces, each named by its place.
+func checkPieces(pieces []jobs.Piece, size abi.SectorSize) error {
+	var errs []error
+	seen := map[string]int{}
+	var end abi.PaddedPieceSize
+	for i, p := range pieces {
+		fail := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("piece %d (%s): %w", i, p.CID, fmt.Errorf(format, args...)))
+		}
+		if !p.CID.Defined() {
+			fail("has no piece CID")
+		} else if _, err := commcid.CIDToDataCommitmentV1(p.CID); err != nil {
+			fail("is no piece CID (baga6ea4sea…): %w", err)
+		} else if first, ok := seen[p.CID.String()]; ok {
+			fail("is the same as piece %d: name each piece once", first)
+		} else {
+			seen[p.CID.String()] = i
+		}
+		if err := p.Size.Validate(); err != nil {
+			fail("padded size %d: %w", p.Size, err)
+			continue
+		}
+		if p.RawSize == 0 || p.RawSize > uint64(p.Size.Unpadded()) {
+			fail("has %d bytes, but a padded size of %d holds 1 to %d", p.RawSize, p.Size, p.Size.Unpadded())
+		}
+		if err := checkSource(p.Source); err != nil {
+			fail("%w", err)
+		}
+		end = (end+p.Size-1)/p.Size*p.Size + p.Size // aligned to its own size
+	}
+	if end > abi.PaddedPieceSize(size) {
+		errs = append(errs, fmt.Errorf("the pieces need %d bytes, each aligned to its own size, but the miner's sectors have %d: use fewer or smaller pieces", end, size))
+	}
+	return errors.Join(errs...)
+}
+
+func checkSource(source string) error {
+	if filepath.IsAbs(source) {
+		return nil
+	}
+	if u, err := url.Parse(source); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+		return nil
+	}
+	return fmt.Errorf("source %q is neither an absolute path nor an http(s) URL", source)
+}
+
+// checkExpiration refuses early what the chain would refuse after days of sealing.
+func (s *Scheduler) checkExpiration(ctx context.Context, proof abi.RegisteredSealProof, at abi.ChainEpoch) error {
+	if at == 0 {
+		return nil
+	}
+	head, err := s.chain.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("expiration: %w", err)
+	}
+	soonest := head.Epoch + miner.MaxProveCommitDuration[proof] + miner.MinSectorExpiration
+	latest := head.Epoch + miner.MaxSectorExpirationExtension
+	if at < soonest || at > latest {
+		return fmt.Errorf("expiration at epoch %d is not between %d and %d, the least and most that the chain allows from head %d", at, soonest, latest, head.Epoch)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package scheduler_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func TestAHeldSectorStartsNothingAndKeepsWhatFinishes(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	p.look(id)
+	p.claim(id, jobs.SDR)
+	require.NoError(t, p.Order(p.ctx, id, jobs.Held{Hold: jobs.Hold{Reason: "moving house"}}, "ann"))
+	held, err := p.store.Held(p.ctx)
+	require.NoError(t, err)
+	require.Equal(t, []jobs.SectorID{id}, held)
+
+	r := p.record(id)
+	p.take(id, jobs.SDR)
+	p.apply(id, jobs.Completed{Task: r.Task(jobs.SDR), Claim: 1, Result: p.result(r, jobs.SDR)})
+	p.take(id, jobs.TreeD) // lost, but a held sector's task is not delivered again
+	p.clock.Advance(time.Hour)
+	r = p.look(id)
+	require.Equal(t, jobs.Done, r.Stage(jobs.SDR).State)
+	require.Equal(t, 1, r.Stage(jobs.TreeD).Delivery)
+	_, why := p.explain(id)
+	require.Equal(t, "held: moving house", why.Text)
+
+	require.NoError(t, p.Order(p.ctx, id, jobs.Released{}, "ann"))
+	require.Equal(t, jobs.Committed, p.driveHome(id).Outcome)
+	log, err := p.store.Log(p.ctx, id, 0)
+	require.NoError(t, err)
+	by := map[string]bool{}
+	for _, line := range log {
+		by[line.By] = true
+	}
+	require.True(t, by["ann"] && by["scheduler/s1"], "the log says who: %v", by)
+}
+
+func TestAnAbortVoidsWhatRuns(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	p.look(id)
+	r := p.claim(id, jobs.SDR)
+	require.NoError(t, p.Order(p.ctx, id, jobs.Aborted{Why: "wrong disk"}, "ann"))
+	_, err := p.store.Apply(p.ctx, id, jobs.Completed{Task: r.Task(jobs.SDR), Claim: 1}, "test worker", p.clock.Now())
+	require.ErrorIs(t, err, jobs.ErrStale)
+	require.Empty(t, queued(p.look(id)))
+	require.Equal(t, jobs.Committed, p.driveHome(id).Outcome, "released, it goes on")
+	require.Equal(t, 2, p.record(id).Stage(jobs.SDR).Fence)
+}
+
+func TestRetryFromAStage(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	p.driveTo(id, jobs.PreCommit)
+	require.NoError(t, p.Order(p.ctx, id, jobs.RolledBack{To: jobs.SDR, ByOrder: true, Why: "new disk"}, "ann"))
+	r := p.look(id)
+	require.Zero(t, r.Rollbacks, "an order is not counted")
+	require.Contains(t, queued(r), jobs.RecoverWipe)
+	require.Equal(t, jobs.Committed, p.driveHome(id).Outcome)
+
+	require.ErrorIs(t, p.Order(p.ctx, id, jobs.RolledBack{To: jobs.SDR, ByOrder: true}, "ann"), jobs.ErrRefused, "it is committed")
+}
+
+func TestOrdersThatAreNoOrdersAreRefused(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	before := p.record(id)
+	for _, e := range []jobs.Event{
+		jobs.Placed{Path: "x"},
+		jobs.Finished{Outcome: jobs.Committed},
+		jobs.RolledBack{To: jobs.SDR},
+		jobs.Released{}, // it is not held
+	} {
+		require.ErrorIs(t, p.Order(p.ctx, id, e, "ann"), jobs.ErrRefused, "%s", e)
+	}
+	require.Equal(t, before, p.record(id))
+	require.Error(t, p.Order(p.ctx, jobs.SectorID{Miner: miner, Number: 77}, jobs.Released{}, "ann"))
+}
+
+func TestRemovingGivesTheSpaceBackAndKeepsTheNumber(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	p.driveTo(id, jobs.TreeRC)
+	require.NoError(t, p.Order(p.ctx, id, jobs.AbandonOrdered{Why: "no longer wanted"}, "ann"))
+	require.Equal(t, []jobs.Stage{jobs.RecoverAbandon}, queued(p.look(id)))
+	p.finish(id, jobs.RecoverAbandon)
+	require.Equal(t, jobs.Removed, p.look(id).Outcome)
+	space, err := p.store.Reservations(p.ctx, "path-h1")
+	require.NoError(t, err)
+	require.Empty(t, space)
+	require.NotEqual(t, id, p.add(), "the number is kept")
+}
+
+func TestASectorThatWasNeverPlacedIsRemovedAtOnce(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	require.NoError(t, p.Order(p.ctx, id, jobs.AbandonOrdered{Why: "no longer wanted"}, "ann"))
+	require.Equal(t, jobs.Removed, p.record(id).Outcome)
+}
+
+func TestExplainWritesNothing(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	before := p.record(id)
+	a, why := p.explain(id)
+	require.IsType(t, jobs.Placed{}, a.Event)
+	require.Contains(t, why.Text, "path-h1")
+	require.Equal(t, before, p.record(id))
+	space, err := p.store.Reservations(p.ctx, "path-h1")
+	require.NoError(t, err)
+	require.Empty(t, space)
+	_, _, _, err = p.Explain(p.ctx, jobs.SectorID{Miner: miner, Number: 77})
+	require.ErrorContains(t, err, "explain s-t01000-77")
+}
+
+func TestNativeC2OnAForeignNetworkIsHeldBeforeAnyDeposit(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	foreign := jobs.Network{Name: "mainnet", Version: 28, BlockDelay: 30 * time.Second, ChallengeDelay: 150}
+	late := p.add()
+	p.driveTo(late, jobs.TreeRC)
+	p.chain.SetNetwork(foreign)
+
+	id := p.add()
+	r := p.look(id)
+	require.NotNil(t, r.Hold)
+	require.Contains(t, r.Hold.Reason, `network "mainnet" would refuse its proofs`)
+	require.Contains(t, r.Hold.Reason, "give a gpu lane the prover filcrypto")
+	require.Empty(t, r.Home)
+
+	p.finish(late, jobs.TreeRC)
+	require.NotContains(t, queued(p.look(late)), jobs.PreCommit, "no deposit is paid")
+	_, why := p.explain(late)
+	require.Contains(t, why.Text, "makes no SNARK")
+
+	p.worker.Lanes[2].Prover = "filcrypto"
+	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
+	require.Contains(t, queued(p.look(late)), jobs.PreCommit)
+	require.NoError(t, p.Order(p.ctx, id, jobs.Released{}, "ann"))
+	require.NotEmpty(t, p.look(id).Home)
+}
+
+func TestProvenIsAskedForAfterFinalizeOnARealNetwork(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.chain.SetNetwork(jobs.Network{Name: "calibrationnet", Version: 28, BlockDelay: time.Second, ChallengeDelay: 10})
+	p.worker.Lanes[2].Prover = "filcrypto"
+	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
+	id := p.add()
+	p.drive(id, func(r *jobs.Record) bool { return r.Stage(jobs.Finalize).State == jobs.Done })
+	require.Equal(t, uint64(1), p.chain.Calls()["Proven"], "not before finalize")
+	space, err := p.store.Reservations(p.ctx, "path-h1")
+	require.NoError(t, err)
+	require.Empty(t, space, "space is given back before it is proven")
+	_, why := p.explain(id)
+	require.Contains(t, why.Text, "has not passed")
+
+	p.chain.SetProven(id, jobs.Failf(jobs.Rejected, "faulty at its first deadline"))
+	_, why = p.explain(id)
+	require.Equal(t, "ALARM: faulty at its first deadline", why.Text)
+	p.chain.SetProven(id, nil)
+	require.Equal(t, jobs.Proven, p.look(id).Outcome)
+}
+
+func TestSpaceIsReservedBeforePlacingAndWaitedFor(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.worker.Paths[0].Capacity = jobs.SealingSpace(2048) * 3 / 2 // room for one
+	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
+	waiting := map[jobs.SectorID]bool{}
+	for range 6 {
+		waiting[p.add()] = true
+	}
+	for len(waiting) > 0 {
+		for id := range waiting {
+			require.NoError(t, p.store.SetDue(p.ctx, id, p.clock.Now()))
+		}
+		report, err := p.Poll(p.ctx) // all at once: many see the same free path
+		require.NoError(t, err)
+		require.Zero(t, report.Errors)
+		var placed []jobs.SectorID
+		for id := range waiting {
+			if p.record(id).Home != "" {
+				placed = append(placed, id)
+				continue
+			}
+			_, why := p.explain(id)
+			require.Contains(t, why.Text, "waits for space")
+		}
+		require.Len(t, placed, 1, "the path has room for one")
+		p.driveHome(placed[0])
+		delete(waiting, placed[0])
+	}
+}
+
+func TestFaultsAreCountedOnceByClass(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(p.Collectors()...)
+	id := p.add()
+	p.driveTo(id, jobs.TreeRC)
+	p.fail(id, jobs.TreeRC, jobs.Failf(jobs.Transient, "x"))
+	for range 3 {
+		p.look(id)
+	}
+	p.clock.Advance(p.policy.BackoffBase)
+	p.look(id)
+	p.fail(id, jobs.TreeRC, jobs.Failf(jobs.Bug, "x"))
+	for range 3 {
+		p.look(id)
+	}
+	_, err := p.Poll(p.ctx)
+	require.NoError(t, err)
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	got := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != "lpseal_stage_failures_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			got[strings.Join(labels, " ")] = m.GetCounter().GetValue()
+		}
+	}
+	require.Equal(t, map[string]float64{
+		"class=bug miner=1000 stage=tree_rc":       1,
+		"class=transient miner=1000 stage=tree_rc": 1,
+	}, got)
+}

@@ -1,0 +1,110 @@
+package scheduler
+
+import (
+	"context"
+
+	"time"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+const (
+	// sweepEvery is how often each record is compared with the indexes.
+	sweepEvery = 10 * time.Minute
+	// sweepStep and sweepPause spread a sweep: 4,000 keys a second are read while it
+	// lasts.
+	sweepStep  = 1000
+	sweepPause = 250 * time.Millisecond
+	// spaceEvery is how often reservations are compared with records.
+	spaceEvery = 2 * time.Minute
+)
+
+// chore is upkeep that one of many schedulers does once in a while.
+type chore struct {
+	name  string
+	every time.Duration
+	do    func(context.Context) error
+}
+
+func (s *Scheduler) chores() []chore {
+	return []chore{
+		{"sweep", sweepEvery, s.sweepIndexes},
+		{"space", spaceEvery, s.sweepSpace},
+	}
+}
+
+// repeat does a chore at once and then in every period whose turn this scheduler
+// takes, until ctx ends.
+func (s *Scheduler) repeat(ctx context.Context, c chore) {
+	tick := time.NewTicker(min(c.every/4, s.period))
+	defer tick.Stop()
+	for {
+		mine, err := s.takeTurn(ctx, c.name, c.every)
+		if err == nil && mine {
+			err = c.do(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("upkeep failed; it is done again at its next turn", "chore", c.name, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// servedQueues names the queues of live lanes: they are looked after before the
+// first task appears in them.
+func (s *Scheduler) servedQueues(ctx context.Context) ([]string, error) {
+	workers, err := s.store.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{jobs.SchedulerQueue}
+	for _, w := range workers {
+		for _, lane := range w.Lanes {
+			for _, q := range lane.Queues(w.Host) {
+				names = append(names, q.String())
+			}
+		}
+	}
+	return names, nil
+}
+
+// sweepIndexes compares every record with the indexes once.
+func (s *Scheduler) sweepIndexes(ctx context.Context) error {
+	var total sectors.Mended
+	cursor := ""
+	for {
+		next, mended, err := s.store.Sweep(ctx, cursor, sweepStep)
+		total.Add(mended)
+		s.metrics.swept(mended)
+		if err != nil {
+			return err
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(sweepPause):
+		}
+	}
+	if n := total.Due + total.Held + total.Done + total.Space + total.Names; n > 0 {
+		s.log.Info("indexes mended", "records", total.Looked, "due", total.Due, "held", total.Held,
+			"done", total.Done, "space", total.Space, "messages", total.Names)
+	}
+	return nil
+}
+
+func (s *Scheduler) sweepSpace(ctx context.Context) error {
+	dropped, err := s.store.SweepSpace(ctx)
+	if dropped > 0 {
+		s.metrics.mended.WithLabelValues("reservation").Add(float64(dropped))
+		s.log.Info("space given back that no sector needs", "reservations", dropped)
+	}
+	return err
+}

@@ -1,0 +1,125 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// node is what the Filecoin node says of itself.
+type node struct {
+	head    jobs.Head
+	network jobs.Network
+}
+
+// world is what a poll knows beyond the sectors. It is read once and then follows
+// what the poll itself does, so that a thousand sectors of one poll do not all
+// choose the path that was the emptiest at its start.
+type world struct {
+	node
+	now    time.Time
+	owners map[string]bool // live worker processes, as claims name them
+
+	// Facts hand these out, so they are replaced and never changed.
+	mu      sync.Mutex
+	workers []jobs.Worker
+	load    map[string]int
+}
+
+func (s *Scheduler) survey(ctx context.Context) (*world, error) {
+	n, err := s.askNode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &world{node: *n, now: s.clock.Now(), owners: map[string]bool{}}
+	if w.workers, err = s.store.Workers(ctx); err != nil {
+		return nil, fmt.Errorf("read the live workers: %w", err)
+	}
+	for _, worker := range w.workers {
+		w.owners[worker.Owner()] = true
+	}
+	if w.load, err = s.queues.Load(ctx); err != nil {
+		return nil, fmt.Errorf("read the queues' load: %w", err)
+	}
+	return w, nil
+}
+
+// askNode reads network and head. While the node is away, what it said last stands
+// in: stages that need no chain go on, and every rule about epochs waits with the
+// old head.
+func (s *Scheduler) askNode(ctx context.Context) (*node, error) {
+	var n node
+	var err error
+	if n.network, err = s.chain.Network(ctx); err == nil {
+		n.head, err = s.chain.Head(ctx)
+	}
+	last := s.node.Load()
+	switch {
+	case err == nil:
+		s.node.Store(&n)
+		s.metrics.head.Set(float64(n.head.Epoch))
+		return &n, nil
+	case last == nil || ctx.Err() != nil:
+		return nil, fmt.Errorf("ask the Filecoin node for its network and head: %w", err)
+	}
+	s.log.Warn("the Filecoin node does not answer; going on with its last head", "epoch", last.head.Epoch, "err", err)
+	return last, nil
+}
+
+// see fills in what the world knows now.
+func (w *world) see(f *jobs.Facts) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f.Now, f.Head, f.Network, f.Workers, f.Load = w.now, w.head, w.network, w.workers, w.load
+}
+
+func (w *world) enqueued(q jobs.Queue) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.load = maps.Clone(w.load)
+	w.load[q.String()]++
+}
+
+// path finds a path; its Capacity is what a reservation is measured against.
+func (w *world) path(id string) jobs.Path {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, worker := range w.workers {
+		for _, p := range worker.Paths {
+			if p.ID == id {
+				return p
+			}
+		}
+	}
+	return jobs.Path{ID: id}
+}
+
+// reserved counts bytes that were promised of a path since the survey.
+func (w *world) reserved(id string, bytes uint64) {
+	w.changePath(id, func(p *jobs.Path) { p.Reserved += bytes })
+}
+
+// full takes a path out for the rest of the poll.
+func (w *world) full(id string) {
+	w.changePath(id, func(p *jobs.Path) { p.Reserved = p.Capacity })
+}
+
+func (w *world) changePath(id string, change func(*jobs.Path)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.workers = slices.Clone(w.workers)
+	for i := range w.workers {
+		worker := &w.workers[i]
+		for j := range worker.Paths {
+			if worker.Paths[j].ID == id {
+				worker.Paths = slices.Clone(worker.Paths)
+				change(&worker.Paths[j])
+			}
+		}
+	}
+}
