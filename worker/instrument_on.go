@@ -1,0 +1,75 @@
+//go:build crashpoints
+
+package worker
+
+import (
+	"context"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
+
+	"github.com/lpseal/lpseal/internal/crash"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// instrument gives a stage its mid-work crash points: some output exists, no result
+// does. They lie where a prover has written and the stage has not yet sealed what
+// it wrote, where progress is told, and between a chain stage's offer and its send.
+func instrument(env *jobs.Env, role crash.Role, stage jobs.Stage) *jobs.Env {
+	mine := *env
+	half := func() { crash.At(role, stage, crash.MidWork) }
+	report := env.Progress
+	mine.Progress = func(p jobs.Progress) { report(p); half() }
+	if env.Prover != nil {
+		mine.Prover = crashingProver{env.Prover, half}
+	}
+	if env.Chain != nil {
+		mine.Chain = crashingChain{env.Chain, half}
+	}
+	return &mine
+}
+
+type crashingProver struct {
+	jobs.Prover
+	half func()
+}
+
+func (p crashingProver) TreeD(ctx context.Context, proof abi.RegisteredSealProof, cache string, pieces []jobs.PieceReader, report func(jobs.Progress)) (cid.Cid, error) {
+	defer p.half()
+	return p.Prover.TreeD(ctx, proof, cache, pieces, report)
+}
+
+func (p crashingProver) SDR(ctx context.Context, s jobs.Seal, cache string, report func(jobs.Progress)) error {
+	defer p.half()
+	return p.Prover.SDR(ctx, s, cache, report)
+}
+
+func (p crashingProver) TreeRC(ctx context.Context, s jobs.Seal, f jobs.Folders, report func(jobs.Progress)) (cid.Cid, error) {
+	defer p.half()
+	return p.Prover.TreeRC(ctx, s, f, report)
+}
+
+func (p crashingProver) C1(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, error) {
+	defer p.half()
+	return p.Prover.C1(ctx, s, f)
+}
+
+func (p crashingProver) C2(ctx context.Context, s jobs.Seal, c1 []byte) ([]byte, error) {
+	defer p.half()
+	return p.Prover.C2(ctx, s, c1)
+}
+
+type crashingChain struct {
+	jobs.Chain
+	half func()
+}
+
+func (c crashingChain) SendPreCommit(ctx context.Context, r jobs.PreCommitRequest) (string, error) {
+	c.half()
+	return c.Chain.SendPreCommit(ctx, r)
+}
+
+func (c crashingChain) SendCommit(ctx context.Context, r jobs.CommitRequest) (string, error) {
+	c.half()
+	return c.Chain.SendCommit(ctx, r)
+}

@@ -1,0 +1,232 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/queue"
+)
+
+// faultsTolerated is how many faults running that speak against the machine a lane
+// survives before it takes itself out (design rule 10).
+const faultsTolerated = 2
+
+// lane serves the queues of one class, width deliveries at a time.
+type lane struct {
+	w    *Worker
+	decl jobs.Lane
+	slot string // path of its slot locks, without the number
+	busy atomic.Int64
+
+	mu      sync.Mutex
+	pulling *puller   // nil while the lane takes nothing
+	retired []*puller // stopped, with deliveries in hand
+	faults  int       // running, against the machine
+	unfit   string
+	until   time.Time // when an unfit lane tries again
+}
+
+// puller is one queue server and the deliveries it has in hand.
+type puller struct {
+	server *queue.Server
+	hand   atomic.Int64
+}
+
+func newLane(w *Worker, n int, decl jobs.Lane) *lane {
+	// A GPU is locked by its name, whoever serves it; cores are locked per lane.
+	slot := fmt.Sprintf("%s-%d-%s", w.Instance, n, decl.Class)
+	if decl.Device != "" {
+		slot = "gpu-" + strings.ReplaceAll(decl.Device, string(filepath.Separator), "_")
+	}
+	return &lane{w: w, decl: decl, slot: filepath.Join(w.StateDir, "locks", slot)}
+}
+
+func (l *lane) describe() jobs.Lane {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.decl
+	d.Busy, d.Unfit = int(l.busy.Load()), l.unfit
+	return d
+}
+
+func (l *lane) queues() []string {
+	var names []string
+	for _, q := range l.decl.Queues(l.w.Host) {
+		names = append(names, q.String())
+	}
+	return names
+}
+
+// tend starts or stops pulling, as the lane's fitness and orders to drain want.
+func (l *lane) tend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.examine()
+	wanted := !l.w.draining() && l.unfit == "" && l.w.life.Err() == nil
+	switch {
+	case wanted && l.pulling == nil:
+		p, err := l.pull()
+		if err != nil {
+			l.w.Log.Error("lane cannot serve; tried again at the next beat", "queues", l.queues(), "err", err)
+			return
+		}
+		l.pulling = p
+	case !wanted && l.pulling != nil:
+		l.pulling.server.Stop()
+		l.retired = append(l.retired, l.pulling)
+		l.pulling = nil
+	}
+	l.bury()
+}
+
+// examine looks at what the lane needs. It takes itself out and back in.
+func (l *lane) examine() {
+	now := l.w.Clock.Now()
+	why := gpuMissing(l.decl, l.w.GPUs)
+	if why == "" && now.Before(l.until) {
+		why = l.unfit
+	}
+	switch {
+	case why != "" && l.unfit == "":
+		l.w.Log.Error("ALARM: lane takes itself out", "queues", l.queues(), "reason", why)
+	case why == "" && l.unfit != "":
+		l.w.Log.Info("lane serves again", "queues", l.queues())
+	}
+	l.unfit = why
+}
+
+// judge counts faults that speak against the machine. A lane that came back on
+// trial goes out again at the first one.
+func (l *lane) judge(o outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case o.result != nil:
+		l.faults = 0
+	case o.accuses():
+		if l.faults++; l.faults < faultsTolerated || l.unfit != "" {
+			return
+		}
+		l.unfit = fmt.Sprintf("%d faults running, the last: %s", l.faults, firstLine(o.fault.Error()))
+		l.until = l.w.Clock.Now().Add(l.w.UnfitFor)
+		l.faults = faultsTolerated - 1
+		l.w.Log.Error("ALARM: lane takes itself out", "queues", l.queues(), "reason", l.unfit, "until", l.until)
+		l.w.wake()
+	}
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// pull starts a server on the lane's queues, those of this host first.
+func (l *lane) pull() (*puller, error) {
+	p := &puller{}
+	server, err := l.w.Queues.Serve(queue.Options{
+		Queues: l.queues(),
+		Width:  l.decl.Width,
+		Log:    l.w.Log,
+		Handler: func(ctx context.Context, task jobs.TaskRef) error {
+			p.hand.Add(1)
+			defer p.hand.Add(-1)
+			return l.handle(ctx, task)
+		},
+	})
+	if err == nil {
+		err = server.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.server = server
+	return p, nil
+}
+
+// bury shuts down stopped servers with nothing in hand. Not earlier: asynq's
+// shutdown gives tasks in hand to somebody else after a while.
+func (l *lane) bury() {
+	kept := l.retired[:0]
+	for _, p := range l.retired {
+		if p.hand.Load() > 0 {
+			kept = append(kept, p)
+			continue
+		}
+		l.w.background.Go(p.server.Shutdown)
+	}
+	l.retired = kept
+}
+
+// shutdown ends all servers; the worker's life has ended, so deliveries leave.
+func (l *lane) shutdown() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pulling != nil {
+		l.retired = append(l.retired, l.pulling)
+		l.pulling = nil
+	}
+	for _, p := range l.retired {
+		l.w.background.Go(p.server.Shutdown)
+	}
+	l.retired = nil
+}
+
+// handle is the queue's handler: one delivery. nil tells the queue that the record
+// has answered; an error, that infrastructure failed and the task must come again.
+func (l *lane) handle(ctx context.Context, task jobs.TaskRef) error {
+	l.busy.Add(1)
+	defer l.busy.Add(-1)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(l.w.life, func() { end(errStopping) })()
+
+	d := &delivery{w: l.w, lane: l, task: task, row: jobs.RowOf(task.Stage), log: l.w.Log.With("sector", task.ID.String(), "stage", string(task.Stage), "task", task.String())}
+	err := d.deliver(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case answered(err):
+		d.log.Info("not wanted", "why", err)
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", err, cause)
+	}
+	return fmt.Errorf("%s: %w", task, err)
+}
+
+// take waits for one of the lane's slots. Slots are held by the processes that do
+// the work, not by deliveries: asynq hands out the place of a lost lease at once,
+// while the child is still on the GPU.
+func (l *lane) take(ctx context.Context, every time.Duration, waiting func()) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(l.slot), 0o755); err != nil {
+		return nil, fmt.Errorf("slot locks: %w", err)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for told := false; ; {
+		for i := range l.decl.Width {
+			f, err := flock(fmt.Sprintf("%s.%d", l.slot, i), exclusive)
+			if f != nil || err != nil {
+				return f, err
+			}
+		}
+		if !told {
+			told = true
+			waiting()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// errVanished: the processes that an adopter watched are gone and left nothing.
+var errVanished = errors.New("the adopted work vanished")
+
+// child is the running processes of a work id, as seen by whoever watches them.
+type child struct {
+	folder
+	since time.Time
+	// exited is closed when the shim that this process started has ended; nil for
+	// an adopted one.
+	exited chan struct{}
+}
+
+// supervise runs a heavy stage in a child, or takes up with the child or the result
+// that an earlier delivery left.
+func (d *delivery) supervise(ctx context.Context) (outcome, error) {
+	f := folderOf(d.w.StateDir, d.task)
+	for {
+		lock, err := f.lock()
+		if err != nil {
+			return d.judged(ctx, err)
+		}
+		if lock == nil {
+			d.log.Info("adopted the running child")
+			o, err := d.watch(ctx, &child{folder: f, since: time.Now()})
+			if errors.Is(err, errVanished) {
+				continue // it had not come to anything: the next turn starts it
+			}
+			return o, err
+		}
+		// A success is used whoever made it; a fault was another run's.
+		if rep, err := f.report(); err == nil && rep != nil && rep.Result != nil {
+			_ = lock.Close()
+			d.log.Info("took over the finished result")
+			return outcome{result: rep.Result}, nil
+		}
+		c, o, err := d.start(ctx, f, lock)
+		if c == nil {
+			return o, err
+		}
+		return d.watch(ctx, c)
+	}
+}
+
+// judged sorts an error of this machine: a fault of the delivery, or the queue's
+// affair.
+func (d *delivery) judged(ctx context.Context, err error) (outcome, error) {
+	var record recordError
+	if fault, ok := classify(ctx, err); ok && !errors.As(err, &record) {
+		return failed(fault), nil
+	}
+	return outcome{}, err
+}
+
+// start starts the processes. lock is the work folder's; the processes inherit it
+// with the lane's slot and the sector's locks, and this process lets go of all.
+// No child means that o or err says why.
+func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, outcome, error) {
+	defer lock.Close()
+	fail := func(err error) (*child, outcome, error) {
+		o, err := d.judged(ctx, err)
+		return nil, o, err
+	}
+	if err := f.reset(); err != nil {
+		return fail(err)
+	}
+	d.w.endOlder(f)
+	if err := d.freshen(ctx); err != nil {
+		return fail(err)
+	}
+	slot, err := d.lane.take(ctx, d.w.Child.Poll, func() {
+		d.progress(ctx, jobs.Progress{Step: "waiting for a free slot"})
+	})
+	if err != nil {
+		return fail(err)
+	}
+	defer slot.Close()
+	held, o, err := d.lock(ctx)
+	if held == nil {
+		return nil, o, err
+	}
+	defer held.Unlock()
+	q := Request{Work: d.task.WorkID(), Task: d.task, Lane: d.lane.decl, Host: d.w.Host, Fields: d.record.Fields()}
+	if err := f.write(requestFile, &q); err != nil {
+		return fail(err)
+	}
+	c, err := d.spawn(f, append([]*os.File{lock, slot}, held.Files()...))
+	if err != nil {
+		return fail(err)
+	}
+	return c, outcome{}, nil
+}
+
+func (d *delivery) spawn(f folder, locks []*os.File) (*child, error) {
+	stderr, err := os.OpenFile(f.file(stderrFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer stderr.Close()
+	cfg := d.w.Child
+	shim := exec.Command(cfg.Path, append(cfg.Args[:len(cfg.Args):len(cfg.Args)], f.path)...)
+	shim.Env = append(append(os.Environ(), cfg.Env...), locksEnv+"="+strconv.Itoa(len(locks)))
+	if dev := d.lane.decl.Device; dev != "" {
+		shim.Env = append(shim.Env, "CUDA_VISIBLE_DEVICES="+dev)
+	}
+	shim.Stdout, shim.Stderr = stderr, stderr
+	shim.ExtraFiles = locks
+	// A session of its own: neither the worker's death nor its terminal's reaches it.
+	shim.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := shim.Start(); err != nil {
+		return nil, jobs.Failf(jobs.Busy, "start a child process on %s: %w", d.w.Host, err)
+	}
+	c := &child{folder: f, since: time.Now(), exited: make(chan struct{})}
+	go func() {
+		_ = shim.Wait() // how it ended is in its files
+		close(c.exited)
+	}()
+	d.log.Info("started the child", "pid", shim.Process.Pid)
+	return c, nil
+}
+
+// watch waits until the processes end and says how. It leaves them alone when ctx
+// ends, and kills them when the work is called off or overdue.
+func (d *delivery) watch(ctx context.Context, c *child) (outcome, error) {
+	limit := d.w.Child.Deadline(d.row)
+	tick := time.NewTicker(d.w.Child.Poll)
+	defer tick.Stop()
+	exited := c.exited
+	var told jobs.Progress
+	for {
+		select {
+		case <-ctx.Done():
+			return outcome{}, fmt.Errorf("detached: %w", context.Cause(ctx))
+		case <-exited:
+			exited = nil // a proof process may outlive a killed shim: the lock tells
+		case <-tick.C:
+			if err := d.look(ctx); errors.Is(err, errCalledOff) {
+				d.log.Info("killing the child", "why", err)
+				c.kill(d.w.Child.Grace)
+				return outcome{}, err
+			} else if err != nil {
+				return outcome{}, err
+			}
+			var p jobs.Progress
+			if ok, err := c.read(progressFile, &p); ok && err == nil && p != told {
+				told = p
+				d.progress(ctx, p)
+			}
+		}
+		if !c.live() {
+			return d.verdict(c)
+		}
+		if st, err := c.status(); err == nil && st != nil {
+			c.since = st.Since
+		}
+		if time.Since(c.since) > limit {
+			tail := c.tail()
+			c.kill(d.w.Child.Grace)
+			if rep, err := c.report(); err == nil && rep != nil {
+				return d.verdict(c) // it ended at the last moment
+			}
+			fault := overdue(d.row.Stage, limit)
+			if b, _ := json.Marshal(told); told != (jobs.Progress{}) {
+				fault.Text += "; last progress " + string(b)
+			}
+			if tail != "" {
+				fault.Text += "; last output:\n" + tail
+			}
+			return failed(fault), nil
+		}
+	}
+}
+
+// verdict reads what processes that have ended left behind.
+func (d *delivery) verdict(c *child) (outcome, error) {
+	rep, err := c.report()
+	switch {
+	case err != nil:
+		return failed(jobs.Failf(jobs.Transient, "unreadable result: %w", err)), nil
+	case rep != nil && rep.Fault != nil:
+		return failed(rep.Fault), nil
+	case rep != nil:
+		return outcome{result: rep.Result}, nil
+	}
+	st, err := c.status()
+	if err != nil {
+		return failed(jobs.Failf(jobs.Transient, "unreadable status: %w", err)), nil
+	}
+	if st == nil && c.exited == nil {
+		return outcome{}, errVanished
+	}
+	return failed(diagnose(st, c.tail(), d.before)), nil
+}

@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// outcome is how a stage ended: with a result or a fault.
+type outcome struct {
+	result *jobs.Result
+	fault  *jobs.Fault
+	// alien: the fault says nothing about this machine, such as a lock that another
+	// stage of the sector holds.
+	alien bool
+}
+
+func failed(f *jobs.Fault) outcome { return outcome{fault: f} }
+
+// classify is [jobs.Classify] that knows the operating system's errors as well.
+func classify(ctx context.Context, err error) (*jobs.Fault, bool) {
+	var fault *jobs.Fault
+	if !errors.As(err, &fault) {
+		switch {
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+			return jobs.Failf(jobs.Busy, "the disk is full: %w: free space or add a path", err), true
+		case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EAGAIN):
+			return jobs.Failf(jobs.Busy, "the machine is short of memory, files or processes: %w", err), true
+		}
+	}
+	return jobs.Classify(ctx, err)
+}
+
+// crashed starts the text of a fault for a proof process that died of a signal.
+const crashed = "the proof process crashed"
+
+// crashesTolerated is how many such faults in a row are put down to a flipped bit
+// or a GPU that fell off the bus; the next one is a bug in the proof code, which no
+// retry mends, and holds the sector with its last words.
+const crashesTolerated = 2
+
+// diagnose says what killed a proof process that left no result. before is the
+// stage's record, which remembers the faults in a row.
+func diagnose(st *status, tail string, before jobs.StageRecord) *jobs.Fault {
+	words := ""
+	if tail != "" {
+		words = "; last output:\n" + tail
+	}
+	fail := func(c jobs.FaultClass, format string, args ...any) *jobs.Fault {
+		f := jobs.Failf(c, format, args...)
+		f.Text += words
+		return f
+	}
+	switch {
+	case st == nil || !st.Ended:
+		return fail(jobs.Transient, "the child process was killed together with its shim, or the machine restarted")
+	case st.OOMKill:
+		return fail(jobs.Busy, "the kernel killed the proof process for memory: give the lane less width or the machine more memory")
+	case says(tail, "no space left on device", "disk quota exceeded"):
+		return fail(jobs.Busy, "the disk is full: free space or add a path")
+	case says(tail, "out of memory", "cannot allocate memory", "memory allocation of"):
+		return fail(jobs.Busy, "the proof process found no memory: give the lane less width or the machine more memory")
+	case st.Signal == "SIGKILL", st.Signal == "SIGTERM", st.Signal == "SIGINT", st.Signal == "SIGHUP", st.Exit == exitCalled:
+		return fail(jobs.Transient, "the proof process was stopped from outside (%s)", ending(st))
+	case st.Signal == "SIGXCPU", st.Signal == "SIGXFSZ":
+		return fail(jobs.Busy, "the proof process met a limit of this host (%s): raise ulimit", st.Signal)
+	case st.Signal != "":
+		class := jobs.Transient
+		if before.Faults >= crashesTolerated && before.Fault != nil && strings.HasPrefix(before.Fault.Text, crashed) {
+			class = jobs.Bug
+		}
+		return fail(class, crashed+" (%s)", st.Signal)
+	}
+	return fail(jobs.Bug, "the proof process ended without a result (%s)", ending(st))
+}
+
+func ending(st *status) string {
+	if st.Signal != "" {
+		return st.Signal
+	}
+	return fmt.Sprintf("exit code %d", st.Exit)
+}
+
+func says(text string, any ...string) bool {
+	text = strings.ToLower(text)
+	for _, s := range any {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// accuses says that a fault speaks against the machine rather than the sector: two
+// running take the lane out (design rule 10). A bad piece or an empty wallet would
+// fail on any machine.
+func (o outcome) accuses() bool {
+	if o.fault == nil || o.alien {
+		return false
+	}
+	switch o.fault.Class {
+	case jobs.Busy, jobs.Bug:
+		return true
+	}
+	return strings.HasPrefix(o.fault.Text, crashed)
+}
+
+func signalName(s syscall.Signal) string { return unix.SignalName(s) }

@@ -1,0 +1,187 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// errStopping ends deliveries of a worker that stops; their children go on.
+var errStopping = errors.New("the worker stops; heavy work goes on without it")
+
+// Worker serves its lanes. Make it with [New], then [Worker.Run] it once.
+type Worker struct {
+	Options
+	owner string // host/instance@run
+	lanes []*lane
+	// life ends when the worker stops: deliveries detach then.
+	life       context.Context
+	leaving    atomic.Bool // Drain was called
+	ordered    atomic.Bool // an operator ordered the worker to drain
+	poke       chan struct{}
+	background sync.WaitGroup // the sweep, and servers being shut down
+}
+
+// New checks the options, all at once.
+func New(o Options) (*Worker, error) {
+	if err := o.complete(); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	w := &Worker{Options: o, poke: make(chan struct{}, 1)}
+	me := jobs.Worker{Host: o.Host, Instance: o.Instance, Run: o.Run}
+	w.owner = me.Owner()
+	w.Log = o.Log.With("worker", me.Name())
+	for i, l := range o.Lanes {
+		w.lanes = append(w.lanes, newLane(w, i, l))
+	}
+	return w, nil
+}
+
+// Run joins the live workers and serves until ctx ends; then it detaches: deliveries
+// in hand go back to the queue, children go on and are adopted by the next run. It
+// returns an error only if the worker may not join.
+func (w *Worker) Run(ctx context.Context) error {
+	life, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	w.life = life
+	mine, err := w.join(ctx)
+	if err != nil {
+		return fmt.Errorf("worker %s/%s: %w", w.Host, w.Instance, err)
+	}
+	defer mine.Close()
+	w.background.Go(func() { w.sweeping(life) })
+	w.serve()
+	tick := time.NewTicker(w.HeartbeatTTL / 3)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-w.poke:
+			w.beat(ctx)
+		case <-tick.C:
+			w.beat(ctx)
+		}
+	}
+	end(errStopping)
+	for _, l := range w.lanes {
+		l.shutdown()
+	}
+	w.background.Wait()
+	// The context has ended; saying good-bye must not.
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := w.Store.Leave(bye, w.self()); err != nil {
+		w.Log.Warn("could not leave; the heartbeat will run out", "err", err)
+	}
+	return nil
+}
+
+// join puts the worker among the live ones. The heartbeat of a killed process of
+// this instance lasts a while; whoever holds the instance's lock on this very
+// machine, and finds that process gone, takes its place at once.
+func (w *Worker) join(ctx context.Context) (lock *os.File, err error) {
+	if _, err := bootID(); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(w.StateDir, "locks", "worker-"+w.Instance)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	lock, err = flock(path, exclusive)
+	switch {
+	case err != nil:
+		return nil, err
+	case lock == nil:
+		return nil, fmt.Errorf("another process runs this instance (it holds %s): give this one another instance name, or stop the other", path)
+	}
+	defer func() {
+		if err != nil {
+			_ = lock.Close()
+		}
+	}()
+	me := w.self()
+	err = w.Store.Join(ctx, me, w.HeartbeatTTL)
+	var taken *sectors.InstanceTakenError
+	if errors.As(err, &taken) && taken.Other.Boot == me.Boot && errors.Is(syscall.Kill(taken.Other.PID, 0), syscall.ESRCH) {
+		w.Log.Info("taking the place of a killed process", "pid", taken.Other.PID)
+		if err = w.Store.Leave(ctx, taken.Other); err == nil {
+			err = w.Store.Join(ctx, me, w.HeartbeatTTL)
+		}
+	}
+	return lock, err
+}
+
+// Drain stops pulling tasks and waits until those in hand have finished or ctx ends.
+// End Run's context afterwards.
+func (w *Worker) Drain(ctx context.Context) error {
+	w.leaving.Store(true)
+	w.wake()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		busy := 0
+		for _, l := range w.lanes {
+			l.tend()
+			busy += int(l.busy.Load())
+		}
+		if busy == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("drain: %d deliveries still run: %w", busy, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// wake has the lanes looked at and the heartbeat told now.
+func (w *Worker) wake() {
+	select {
+	case w.poke <- struct{}{}:
+	default: // already awake
+	}
+}
+
+func (w *Worker) draining() bool { return w.leaving.Load() || w.ordered.Load() }
+
+// serve brings every lane's servers in line with what is wanted of them.
+func (w *Worker) serve() {
+	for _, l := range w.lanes {
+		l.tend()
+	}
+}
+
+func (w *Worker) beat(ctx context.Context) {
+	on, err := w.Store.Draining(ctx, w.Host+"/"+w.Instance)
+	if err == nil && w.ordered.Swap(on) != on {
+		w.Log.Info("operator's order", "draining", on)
+	}
+	w.serve()
+	if err = errors.Join(err, w.Store.Beat(ctx, w.self(), w.HeartbeatTTL)); err != nil && ctx.Err() == nil {
+		w.Log.Warn("heartbeat", "err", err)
+	}
+}
+
+// self is what the heartbeat tells.
+func (w *Worker) self() jobs.Worker {
+	me := jobs.Worker{
+		Host: w.Host, Instance: w.Instance, Run: w.Options.Run,
+		Paths: w.Files.Paths(), Draining: w.draining(), FileURL: w.FileURL,
+		PID: os.Getpid(), Version: w.Version, Children: w.children(),
+	}
+	me.Boot, _ = bootID() // join has seen that there is one
+	for _, l := range w.lanes {
+		me.Lanes = append(me.Lanes, l.describe())
+	}
+	return me
+}

@@ -1,0 +1,210 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// The files of a work folder.
+const (
+	requestFile  = "request.json"  // worker: what to do
+	statusFile   = "status.json"   // shim: which processes, and how they ended
+	progressFile = "progress.json" // proof process: how far it is
+	resultFile   = "result.json"   // proof process: what came out
+	stderrFile   = "stderr"        // all that shim and proof process print
+	lockFile     = "lock"          // held while any process of the work lives
+)
+
+// Request is what a child is asked to do: request.json.
+type Request struct {
+	Work string       `json:"work"` // work id
+	Task jobs.TaskRef `json:"task"`
+	Lane jobs.Lane    `json:"lane"`
+	Host string       `json:"host"`
+	// Fields are the record at the start of the work.
+	Fields map[string]string `json:"record"`
+}
+
+// Record reads the record in the request.
+func (q *Request) Record() (*jobs.Record, error) { return jobs.ParseRecord(q.Fields) }
+
+// report is result.json: a result or a fault of the work id.
+type report struct {
+	Work   string       `json:"work"`
+	Result *jobs.Result `json:"result,omitempty"`
+	Fault  *jobs.Fault  `json:"fault,omitempty"`
+}
+
+// status is status.json. It is written when the processes start and again when the
+// proof process has ended.
+type status struct {
+	Work    string    `json:"work"`
+	Boot    string    `json:"boot"`  // boot id of the machine
+	Group   int       `json:"group"` // process group: the shim's process id
+	Start   uint64    `json:"start"` // the shim's start time, as the kernel tells it
+	Since   time.Time `json:"since"`
+	Ended   bool      `json:"ended"`
+	Exit    int       `json:"exit"` // exit code; -1 after a signal
+	Signal  string    `json:"signal,omitempty"`
+	OOMKill bool      `json:"oom_kill,omitempty"` // the kernel killed for memory meanwhile
+}
+
+// folder is the work folder of one work id.
+type folder struct {
+	path string
+	task jobs.TaskRef
+}
+
+func workRoot(state string) string { return filepath.Join(state, "work") }
+
+func folderOf(state string, task jobs.TaskRef) folder {
+	return folder{filepath.Join(workRoot(state), task.WorkID()), task}
+}
+
+// folders lists the host's work folders.
+func folders(state string) ([]folder, error) {
+	entries, err := os.ReadDir(workRoot(state))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []folder
+	for _, e := range entries {
+		// A work id is a task ID without its delivery; anything else is not ours.
+		if task, err := jobs.ParseTaskRef(e.Name() + ".d0"); err == nil && e.IsDir() {
+			out = append(out, folder{filepath.Join(workRoot(state), e.Name()), task})
+		}
+	}
+	return out, err
+}
+
+func (f folder) file(name string) string { return filepath.Join(f.path, name) }
+
+// lock takes the folder for a new run, or returns nil while processes of an
+// earlier one live.
+func (f folder) lock() (*os.File, error) {
+	if err := os.MkdirAll(f.path, 0o755); err != nil {
+		return nil, fmt.Errorf("work folder: %w", err)
+	}
+	return flock(f.file(lockFile), exclusive)
+}
+
+// live says whether any process of the work lives. It looks with a shared lock, so
+// that two who look do not take each other for the work.
+func (f folder) live() bool {
+	l, err := flock(f.file(lockFile), shared)
+	if l != nil {
+		_ = l.Close()
+	}
+	return l == nil && err == nil
+}
+
+// reset removes what an earlier run left: its fault is not this run's.
+func (f folder) reset() error {
+	for _, name := range []string{resultFile, statusFile, progressFile, stderrFile} {
+		if err := os.Remove(f.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("work folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// read reads one of the folder's JSON files; ok is false while there is none.
+func (f folder) read(name string, v any) (ok bool, err error) {
+	b, err := os.ReadFile(f.file(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, v)
+	}
+	if err != nil {
+		return false, fmt.Errorf("work folder: %s: %w", name, err)
+	}
+	return true, nil
+}
+
+// write replaces one of the folder's JSON files at once, and is durable when it
+// returns.
+func (f folder) write(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain values always marshal
+	}
+	if err := f.replace(name, b, true); err != nil {
+		return fmt.Errorf("work folder: %w", err)
+	}
+	return nil
+}
+
+func (f folder) replace(name string, b []byte, durable bool) error {
+	temp := f.file("." + name)
+	file, err := os.Create(temp)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(b)
+	if err == nil && durable {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, f.file(name)); err != nil || !durable {
+		return err
+	}
+	dir, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// report reads the result of this work id, if there is one.
+func (f folder) report() (*report, error) {
+	var r report
+	if ok, err := f.read(resultFile, &r); !ok {
+		return nil, err
+	}
+	if r.Work != f.task.WorkID() || (r.Result == nil) == (r.Fault == nil) {
+		return nil, fmt.Errorf("work folder: %s is not a result of %s", resultFile, f.task.WorkID())
+	}
+	return &r, nil
+}
+
+// status reads the status of processes of this boot; a machine that was started
+// again has none of them.
+func (f folder) status() (*status, error) {
+	var s status
+	if ok, err := f.read(statusFile, &s); !ok {
+		return nil, err
+	}
+	if boot, err := bootID(); err != nil || s.Boot != boot || s.Work != f.task.WorkID() {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// tail is the end of what the processes printed.
+func (f folder) tail() string {
+	const most, lines = 2048, 12
+	file, err := os.Open(f.file(stderrFile))
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.Size() > most {
+		_, _ = file.Seek(-most, io.SeekEnd)
+	}
+	b, _ := io.ReadAll(io.LimitReader(file, most))
+	text := strings.Split(strings.TrimSpace(strings.ToValidUTF8(string(b), "?")), "\n")
+	return strings.Join(text[max(0, len(text)-lines):], "\n")
+}
