@@ -210,12 +210,13 @@ func (p *pipeline) drive(id jobs.SectorID, stop func(*jobs.Record) bool) *jobs.R
 		if stop(r) {
 			return r
 		}
-		if ready := queued(r); len(ready) > 0 {
-			p.finish(id, ready[0])
+		ready := queued(r)
+		if r.Hold != nil && (len(ready) == 0 || !jobs.RowOf(ready[0]).Recovery) {
+			require.NoError(p.t, p.Order(p.ctx, id, jobs.Released{}, "test"))
 			continue
 		}
-		if r.Hold != nil {
-			require.NoError(p.t, p.Order(p.ctx, id, jobs.Released{}, "test"))
+		if len(ready) > 0 {
+			p.finish(id, ready[0])
 			continue
 		}
 		p.chain.Advance(1)

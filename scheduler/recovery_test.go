@@ -35,6 +35,9 @@ func TestEveryFaultOfEveryStageHasItsRemedy(t *testing.T) {
 				failed := p.record(id)
 				p.fail(id, row.Stage, jobs.Failf(class, "injected"))
 				p.checkRemedy(id, row, class, failed)
+				if class == jobs.Input && inputOf[row.Stage] == "" {
+					return // no stage makes this input: a person has to, and says what follows
+				}
 				outcome := jobs.Committed
 				if row.Stage == jobs.RecoverAbandon {
 					outcome = jobs.Removed
@@ -78,7 +81,7 @@ func (p *pipeline) checkRemedy(id jobs.SectorID, row *jobs.Row, class jobs.Fault
 		require.Equal(t, jobs.Faulted, r.Stage(s).State, "it waits first")
 		require.Equal(t, class, r.Stage(s).Fault.Class)
 		require.Equal(t, before.Attempt, r.Stage(s).Fault.Attempt)
-		require.Nil(t, r.Hold)
+		require.Equal(t, failed.Hold, r.Hold, "nothing is held for it")
 		wait := p.policy.BackoffBase
 		if class != jobs.Transient {
 			wait = p.policy.BusyWait
@@ -106,8 +109,8 @@ func (p *pipeline) checkRemedy(id jobs.SectorID, row *jobs.Row, class jobs.Fault
 			return
 		}
 		require.Contains(t, queued(r), to)
-	case class == jobs.Deadline && !failed.PreCommitted() && s != jobs.RecoverAbandon:
-		require.Nil(t, r.Hold)
+	case class == jobs.Deadline && !failed.PreCommitted():
+		require.Equal(t, failed.Hold, r.Hold)
 		require.Equal(t, 1, r.Retickets)
 		require.Nil(t, r.Ticket.Value, "a new ticket is drawn with the next sdr")
 		require.Contains(t, queued(r), jobs.RecoverWipe)
@@ -117,7 +120,7 @@ func (p *pipeline) checkRemedy(id jobs.SectorID, row *jobs.Row, class jobs.Fault
 		require.Equal(t, class, r.Hold.Class)
 		require.Equal(t, s, r.Hold.Stage)
 		_, why := p.explain(id)
-		require.Equal(t, "held: injected", why.Text)
+		require.Contains(t, why.Text, "injected")
 	}
 }
 

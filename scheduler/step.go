@@ -35,7 +35,7 @@ func (s *Scheduler) settle(ctx context.Context, w *world, l *look) (settled, err
 		if err != nil {
 			return done, err
 		}
-		if a.Event == nil {
+		if a.Event == nil || repeats(l.record, a.Event) {
 			done.held = l.record.Hold != nil
 			return done, s.rest(ctx, l, why)
 		}
@@ -56,6 +56,13 @@ func (s *Scheduler) settle(ctx context.Context, w *world, l *look) (settled, err
 		}
 	}
 	return done, fmt.Errorf("%s did not come to rest in %d steps, the last to %s", l.record.ID, maxSteps, s.lastStep(ctx, w, l))
+}
+
+// repeats says that a step would hold the sector for what it is held for already,
+// which is waiting by another name.
+func repeats(r *jobs.Record, e jobs.Event) bool {
+	again, ok := e.(jobs.Held)
+	return ok && r.Hold != nil && r.Hold.Reason == again.Hold.Reason && r.Hold.Stage == again.Hold.Stage
 }
 
 func (s *Scheduler) lastStep(ctx context.Context, w *world, l *look) string {
