@@ -1,0 +1,254 @@
+package files
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// fruitless is how many attempts in a row may move no byte before a transfer is
+// given up; the poller's back-off takes over then.
+const fruitless = 3
+
+// peerTransport bounds how long a host may take to be reached. There is no bound on
+// the answer: the peer may be hashing a sector.
+func peerTransport() *http.Transport {
+	return &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: 10 * time.Second,
+		MaxIdleConnsPerHost:   4,
+		IdleConnTimeout:       time.Minute,
+		DisableCompression:    true, // sizes and ranges are of the bytes on disk
+	}
+}
+
+// peer is a file service and the paths behind it.
+type peer struct {
+	host, url string
+	paths     []jobs.Path
+}
+
+// peers lists the live file services that serve paths this host does not. The error
+// says who could not be asked.
+func (h *Host) peers(ctx context.Context) ([]peer, error) {
+	if h.Peers == nil {
+		return nil, nil
+	}
+	workers, err := h.Peers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list live workers: %w", err)
+	}
+	var out []peer
+	var silent error
+	seen := map[string]bool{}
+	for _, w := range workers {
+		p := peer{host: w.Host, url: w.FileURL}
+		for _, path := range w.Paths {
+			if h.root(path.ID) == nil && !seen[path.ID] {
+				p.paths = append(p.paths, path)
+				seen[path.ID] = w.FileURL != ""
+			}
+		}
+		switch {
+		case len(p.paths) == 0:
+		case w.FileURL == "":
+			silent = fmt.Errorf("worker %s serves paths but no files; set worker.file_service.listen there", w.Name())
+		default:
+			out = append(out, p)
+		}
+	}
+	return out, silent
+}
+
+// depot finds a storage path by its id, here or on another host.
+func (h *Host) depot(ctx context.Context, path string) (depot, error) {
+	if p := h.root(path); p != nil {
+		return localDepot{h, p}, nil
+	}
+	return h.remote(ctx, path)
+}
+
+// remote finds the host that serves a path.
+func (h *Host) remote(ctx context.Context, path string) (remoteDepot, error) {
+	peers, unasked := h.peers(ctx)
+	for _, p := range peers {
+		if slices.ContainsFunc(p.paths, func(d jobs.Path) bool { return d.ID == path }) {
+			return remoteDepot{h, p, path}, nil
+		}
+	}
+	if unasked != nil {
+		return remoteDepot{}, jobs.Failf(jobs.Transient, "no host is known to serve path %s: %w", path, unasked)
+	}
+	return remoteDepot{}, jobs.Failf(jobs.Transient, "no live host serves path %s; start the worker of the host that has the disk", path)
+}
+
+// chooseRemote picks a storage path of another host.
+func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, need uint64) (depot, string, error) {
+	peers, unasked := h.peers(ctx)
+	type choice struct {
+		remoteDepot
+		begun bool
+		free  uint64
+	}
+	var choices []choice
+	for _, p := range peers {
+		held, err := h.askHoldings(ctx, p, r.ID)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, "", ctx.Err()
+			}
+			unasked = err
+			continue
+		}
+		for _, have := range held {
+			i := slices.IndexFunc(p.paths, func(d jobs.Path) bool { return d.ID == have.Path })
+			if i >= 0 && have.Accepts && (have.Begun || p.paths[i].Free >= need) {
+				choices = append(choices, choice{remoteDepot{h, p, have.Path}, have.Begun, p.paths[i].Free})
+			}
+		}
+	}
+	if len(choices) == 0 {
+		text := "no storage path of this or another live host takes it and has %d bytes free; free space or attach one: lpseal storage attach --store DIR"
+		if unasked != nil {
+			return nil, "", jobs.Failf(jobs.Busy, text+" (%w)", need, unasked)
+		}
+		return nil, "", jobs.Failf(jobs.Busy, text, need)
+	}
+	best := slices.MinFunc(choices, func(a, b choice) int {
+		if a.begun != b.begun {
+			if a.begun {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.free, a.free)
+	})
+	return best.remoteDepot, best.path, nil
+}
+
+// asker is whose claim a request is made under; the zero value is nobody's.
+type asker struct {
+	stage jobs.Stage
+	fence int
+}
+
+func askerOf(r *jobs.Record, s jobs.Stage) asker { return asker{s, r.Stage(s).Fence} }
+
+// do sends one signed request. An answer that is no success comes back as the fault
+// that the peer wrote.
+func (h *Host) do(ctx context.Context, p peer, method, uri string, who asker, change func(*http.Request)) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, p.url+uri, nil)
+	if err != nil {
+		return nil, fmt.Errorf("file service of host %s: %w", p.host, err)
+	}
+	if who.stage != "" {
+		req.Header.Set(stageHeader, string(who.stage))
+		req.Header.Set(fenceHeader, strconv.Itoa(who.fence))
+	}
+	if change != nil {
+		change(req)
+	}
+	sign(h.Secret, req, h.Clock.Now())
+	resp, err := h.client.Do(req)
+	if err != nil {
+		return nil, unreachable(ctx, p, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	fault := &jobs.Fault{}
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if json.Unmarshal(b, fault) != nil || fault.Class == "" {
+		fault = jobs.Failf(jobs.Transient, "answered %s", resp.Status)
+	}
+	return nil, fmt.Errorf("file service of host %s: %w", p.host, fault)
+}
+
+// unreachable is a transfer that may do better later, unless it was called off.
+func unreachable(ctx context.Context, p peer, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errStalled) {
+		return cause
+	}
+	return jobs.Failf(jobs.Transient, "file service of host %s at %s: %w", p.host, p.url, err)
+}
+
+func sectorURI(id jobs.SectorID, rest ...string) string {
+	uri := "/v1/sectors/" + url.PathEscape(id.String())
+	for _, s := range rest {
+		uri += "/" + url.PathEscape(s)
+	}
+	return uri
+}
+
+func (h *Host) askHoldings(ctx context.Context, p peer, id jobs.SectorID) ([]holding, error) {
+	resp, err := h.do(ctx, p, http.MethodGet, sectorURI(id), asker{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var out []holding
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&out); err != nil {
+		return nil, unreachable(ctx, p, err)
+	}
+	return out, nil
+}
+
+func (h *Host) fetchC1(ctx context.Context, r *jobs.Record) ([]byte, error) {
+	from, err := h.remote(ctx, r.Home)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = h.fetch(ctx, from, r.ID, jobs.C1File, askerOf(r, jobs.C2), r.C1Digest, &b)
+	return b.Bytes(), err
+}
+
+// Fetch writes a stored file to w, from this host or another, and fails if its
+// digest is not the record's: what was written is to be believed only then.
+func (h *Host) Fetch(ctx context.Context, r *jobs.Record, name string, w io.Writer) (err error) {
+	defer blame(&err, "fetch "+name+" of", r.ID)
+	path, err := h.Stored(r, name)
+	var fault *jobs.Fault
+	if errors.As(err, &fault) && fault.Class == jobs.Busy { // not on this host
+		from, err := h.remote(ctx, r.Stored.Path)
+		if err != nil {
+			return err
+		}
+		return h.fetch(ctx, from, r.ID, name, asker{}, r.Stored.Digests[name], w)
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	got, err := digestOf(ctx, io.TeeReader(f, w))
+	return cmp.Or(err, differs(path, got, r.Stored.Digests[name]))
+}
+
+func differs(path, got, want string) error {
+	if got == want {
+		return nil
+	}
+	return jobs.Failf(jobs.Input, "%s has SHA-256 %s, not %s", path, got, want)
+}
+
+// noRedirect keeps signed requests with the host they were signed for.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -1,0 +1,173 @@
+package files
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/lpseal/lpseal/internal/crash"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Options says which paths a host serves and whom it knows.
+type Options struct {
+	Host  string   // host id
+	Paths []string // folders with a sectorstore.json
+	// Peers lists the live workers of all hosts, this one's included. nil means this
+	// host stands alone.
+	Peers func(context.Context) ([]jobs.Worker, error)
+	// Secret signs requests between hosts: the same on every host, at least 16
+	// bytes. Without one the file service answers nobody and nobody is asked.
+	Secret []byte
+	// Fence reads a stage's fence from the record, so that the file service refuses
+	// what an older claim still sends. nil refuses nothing.
+	Fence func(context.Context, jobs.SectorID, jobs.Stage) (int, error)
+	// Stall is how long a transfer may stand still; 0 is one minute.
+	Stall time.Duration
+	// Role names this process to the crash tests.
+	Role  crash.Role
+	Log   *slog.Logger
+	Clock jobs.Clock
+}
+
+// Host is the sector files of one host. It implements [jobs.Files].
+type Host struct {
+	Options
+	roots  []*root // in the order of Options.Paths
+	disk   disk
+	hashes hashes
+	client *http.Client
+}
+
+var _ jobs.Files = (*Host)(nil)
+
+// Open opens a host's paths. Every path must be usable: a worker that starts with
+// half of its disks would look like one that lost sectors.
+func Open(o Options) (*Host, error) { return open(o, statFS) }
+
+func open(o Options, stat func(string) (fileSystem, error)) (*Host, error) {
+	if !jobs.ValidSlug(o.Host) {
+		return nil, fmt.Errorf("host id %q: use 1 to 40 of a-z, 0-9 and -", o.Host)
+	}
+	if n := len(o.Secret); n > 0 && n < minSecret {
+		return nil, fmt.Errorf("the file service's secret has %d bytes; at least %d are needed", n, minSecret)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = wallClock{}
+	}
+	if o.Stall == 0 {
+		o.Stall = time.Minute
+	}
+	h := &Host{Options: o, client: &http.Client{Transport: peerTransport(), CheckRedirect: noRedirect}}
+	for _, dir := range o.Paths {
+		p, err := openRoot(dir, stat)
+		if err != nil {
+			return nil, err
+		}
+		if other := h.root(p.meta.ID); other != nil {
+			return nil, fmt.Errorf("paths %s and %s have the same id %s: one is a copy of the other; remove one, or its %s and make it anew", other.dir, p.dir, p.meta.ID, MetaFile)
+		}
+		h.roots = append(h.roots, p)
+	}
+	return h, nil
+}
+
+type wallClock struct{}
+
+func (wallClock) Now() time.Time { return time.Now() }
+
+// Paths describes the host's paths as its heartbeat tells them.
+func (h *Host) Paths() []jobs.Path {
+	out := make([]jobs.Path, 0, len(h.roots))
+	for _, p := range h.roots {
+		d, err := p.describe()
+		if err != nil { // a disk that dropped out is not offered
+			h.Log.Error("a path cannot be read", "host", h.Host, "path", p.dir, "err", err)
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// root finds a path of this host; nil if another serves it.
+func (h *Host) root(id string) *root {
+	for _, p := range h.roots {
+		if p.meta.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+func (h *Host) notHere(path string) error {
+	return jobs.Failf(jobs.Busy, "path %s is not served by host %s; start the worker of the host that has the disk, or add it to worker.paths here", path, h.Host)
+}
+
+// home finds the sector's home path on this host.
+func (h *Host) home(r *jobs.Record) (*root, error) {
+	p := h.root(r.Home)
+	switch {
+	case p == nil:
+		return nil, h.notHere(r.Home)
+	case !p.meta.CanSeal:
+		return nil, jobs.Failf(jobs.Busy, "path %s (%s) is not for sealing; set CanSeal in its %s or move the sector", p.meta.ID, p.dir, MetaFile)
+	}
+	return p, nil
+}
+
+// Home gives the sector's folders on its home path and makes them. It is the
+// moment before a stage writes, so it is also where a full disk is noticed: space
+// was reserved when the sector was placed, but others may fill the disk.
+func (h *Host) Home(_ context.Context, r *jobs.Record) (_ jobs.Folders, err error) {
+	defer blame(&err, "home of", r.ID)
+	p, err := h.home(r)
+	if err != nil {
+		return jobs.Folders{}, err
+	}
+	if err := p.room(r); err != nil {
+		return jobs.Folders{}, err
+	}
+	if err := h.disk.mkdir(p.cache(r.ID)); err != nil {
+		return jobs.Folders{}, err
+	}
+	return jobs.Folders{Cache: p.cache(r.ID), Sealed: p.file(r.ID, jobs.SealedFile)}, nil
+}
+
+// room says whether what the sector has yet to write fits.
+func (p *root) room(r *jobs.Record) error {
+	fsys, err := p.stat(p.dir)
+	if err != nil {
+		return err
+	}
+	need := jobs.SealingSpace(r.SectorSize())
+	need -= min(need, p.used(r.ID))
+	if fsys.free < need {
+		return jobs.Failf(jobs.Busy, "path %s has %d bytes free, but the sector still needs %d; free space or stop placing sectors there", p.dir, fsys.free, need)
+	}
+	return nil
+}
+
+// used is how many bytes the sector has on the path.
+func (p *root) used(id jobs.SectorID) uint64 {
+	var n int64
+	if info, err := os.Stat(p.file(id, jobs.SealedFile)); err == nil {
+		n += info.Size()
+	}
+	entries, _ := os.ReadDir(p.cache(id)) // absent: nothing used yet
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			n += info.Size()
+		}
+	}
+	return uint64(n)
+}
+
+// crashAt is where the crash matrix may kill this process.
+func (h *Host) crashAt(s jobs.Stage, p crash.Point) { crash.At(h.Role, s, p) }

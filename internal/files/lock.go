@@ -1,0 +1,93 @@
+package files
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Lock is held for a stage of a sector. The lock belongs to the open files, not to
+// the process: a child that inherits them ([Lock.Files] in exec.Cmd.ExtraFiles)
+// holds it too, and the kernel lets go when the last holder is gone, however it
+// ended.
+type Lock struct{ files []*os.File }
+
+// Lock takes the locks of design rule 8 on the sector's home path without waiting:
+// the sector's, shared or exclusive, and the stage's, always exclusive. Wipes (every
+// recovery stage, and finalize) need exclusive. Held by another is class Busy.
+//
+// A stage that may run anywhere is locked on the first sealing path of a host that
+// does not serve home: that keeps two deliveries on one host apart, and the record's
+// claim keeps hosts apart. A host without paths has nothing to protect and gives an
+// empty lock.
+func (h *Host) Lock(r *jobs.Record, stage jobs.Stage, exclusive bool) (_ *Lock, err error) {
+	defer blame(&err, "lock "+string(stage), r.ID)
+	p := h.root(r.Home)
+	switch row := jobs.RowOf(stage); {
+	case p != nil:
+	case row != nil && row.Place == jobs.AtHome && r.Home != "":
+		return nil, h.notHere(r.Home)
+	case len(h.roots) == 0:
+		return &Lock{}, nil
+	default:
+		p = h.roots[0]
+	}
+	how := unix.LOCK_SH
+	if exclusive {
+		how = unix.LOCK_EX
+	}
+	l := &Lock{}
+	if err := l.take(p.lock(r.ID, ""), how); err != nil {
+		return nil, err
+	}
+	if err := l.take(p.lock(r.ID, "."+string(stage)), unix.LOCK_EX); err != nil {
+		l.Unlock()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Lock) take(path string, how int) error {
+	f, err := flock(path, how|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return jobs.Failf(jobs.Busy, "%s is held by another process of the sector; it is tried again when that one ends (to see it: fuser -v %s)", path, path)
+	}
+	if err == nil {
+		l.files = append(l.files, f)
+	}
+	return err
+}
+
+// Files are the lock's open files, for a child to inherit.
+func (l *Lock) Files() []*os.File { return l.files }
+
+// Unlock closes this process's files. A child that inherited them keeps the lock:
+// that is why it does not ask the kernel to unlock.
+func (l *Lock) Unlock() {
+	for _, f := range l.files {
+		_ = f.Close() // opened to be locked, nothing was written
+	}
+	l.files = nil
+}
+
+// flock opens a lock file and locks it.
+func flock(path string, how int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,0 +1,265 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// remoteDepot is a storage path of another host.
+type remoteDepot struct {
+	*Host
+	peer peer
+	path string
+}
+
+func (d remoteDepot) send(ctx context.Context, r *jobs.Record, f lasting, report func(int64)) error {
+	src, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	uri := sectorURI(r.ID, d.path, f.name, "arrival") + transferQuery(f.size, f.digest)
+	_, err = d.upload(ctx, d.peer, uri, askerOf(r, jobs.Store), src, f.size, report)
+	return err
+}
+
+func (d remoteDepot) place(ctx context.Context, r *jobs.Record, digests map[string]string) error {
+	body, err := json.Marshal(digests)
+	if err != nil {
+		return err
+	}
+	resp, err := d.do(ctx, d.peer, http.MethodPost, sectorURI(r.ID, d.path, "place"), askerOf(r, jobs.Store), func(req *http.Request) {
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		req.ContentLength = int64(len(body))
+		req.Header.Set(bodyHeader, hex.EncodeToString(sumOf(body)))
+	})
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+func (d remoteDepot) holds(ctx context.Context, r *jobs.Record) (map[string]string, error) {
+	held, err := d.askHoldings(ctx, d.peer, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, have := range held {
+		if have.Path == d.path {
+			return have.Stored, nil
+		}
+	}
+	return nil, jobs.Failf(jobs.Transient, "host %s does not serve path %s any more", d.peer.host, d.path)
+}
+
+func transferQuery(size int64, digest string) string {
+	return "?" + url.Values{"size": {strconv.FormatInt(size, 10)}, "sha256": {digest}}.Encode()
+}
+
+// persist runs one attempt of a transfer after the other while they get further. An
+// attempt says how far it came and whether the transfer is done.
+func persist(ctx context.Context, attempt func() (moved, done bool, err error)) error {
+	for idle := 0; ; {
+		moved, done, err := attempt()
+		var fault *jobs.Fault
+		switch {
+		case done:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && (!errors.As(err, &fault) || fault.Class != jobs.Transient):
+			return err
+		case moved:
+			idle = 0
+		default:
+			if idle++; idle >= fruitless {
+				return err
+			}
+		}
+	}
+}
+
+// upload sends src, from where the receiver's copy ends, until it has all of it. It
+// returns the receiver's last answer.
+func (h *Host) upload(ctx context.Context, to peer, uri string, who asker, src io.ReaderAt, size int64, report func(int64)) (answer arrivalState, err error) {
+	err = persist(ctx, func() (moved, done bool, err error) {
+		have, err := h.arrivalState(ctx, to, uri, who)
+		if err != nil {
+			return false, false, err
+		}
+		if have.Done {
+			answer = have
+			return false, true, nil
+		}
+		offset := min(have.Offset, size)
+		counted := &counter{r: io.NewSectionReader(src, offset, size-offset), report: func(n int64) { report(offset + n) }}
+		ctx, dog, cancel := watched(ctx, h.Stall)
+		defer cancel()
+		resp, err := h.do(ctx, to, http.MethodPut, uri, who, func(req *http.Request) {
+			req.Body = io.NopCloser(outgoing{counted, dog})
+			req.ContentLength = size - offset
+			req.Header.Set(offsetHeader, strconv.FormatInt(offset, 10))
+			req.Header.Set("Expect", "100-continue") // a refusal comes before gigabytes go
+			if size == offset {
+				req.Body = http.NoBody
+			}
+		})
+		if err != nil {
+			return counted.n > 0, false, err
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+			return false, false, unreachable(ctx, to, err)
+		}
+		return counted.n > 0, answer.Done || answer.Offset == size, nil
+	})
+	return answer, err
+}
+
+// arrivalState is how much of a file the receiver has.
+type arrivalState struct {
+	Offset int64 `json:"offset"`
+	Done   bool  `json:"done,omitempty"` // it has its name already
+	// Source is where a piece lies once it is whole: what Piece.Source is set to.
+	Source string `json:"source,omitempty"`
+}
+
+func (h *Host) arrivalState(ctx context.Context, to peer, uri string, who asker) (out arrivalState, err error) {
+	resp, err := h.do(ctx, to, http.MethodGet, uri, who, nil)
+	if err != nil {
+		return out, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return out, unreachable(ctx, to, err)
+	}
+	return out, nil
+}
+
+type counter struct {
+	r      io.Reader
+	n      int64
+	report func(int64)
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.report(c.n)
+	return n, err
+}
+
+// fetch writes a file of another host to w, going on after a cut, and compares its
+// digest.
+func (h *Host) fetch(ctx context.Context, from remoteDepot, id jobs.SectorID, name string, who asker, want string, w io.Writer) error {
+	sum := sha256.New()
+	var offset int64
+	etag := ""
+	uri := sectorURI(id, from.path, name)
+	err := persist(ctx, func() (moved, done bool, err error) {
+		ctx, dog, cancel := watched(ctx, h.Stall)
+		defer cancel()
+		dog.kick()
+		resp, err := h.do(ctx, from.peer, http.MethodGet, uri, who, func(req *http.Request) {
+			if offset > 0 {
+				req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+				req.Header.Set("If-Range", etag)
+			}
+		})
+		if err != nil {
+			return false, false, err
+		}
+		defer resp.Body.Close()
+		if (resp.StatusCode == http.StatusPartialContent) != (offset > 0) {
+			return false, true, jobs.Failf(jobs.Transient, "%s of %s changed on host %s while it was read", name, id, from.peer.host)
+		}
+		etag = resp.Header.Get("ETag")
+		n, err := io.Copy(io.MultiWriter(w, sum), incoming{resp.Body, dog})
+		offset += n
+		if err != nil {
+			return n > 0, false, unreachable(ctx, from.peer, err)
+		}
+		return true, true, nil
+	})
+	if err != nil {
+		return err
+	}
+	return differs(name+" from host "+from.peer.host, hex.EncodeToString(sum.Sum(nil)), want)
+}
+
+// UploadPiece brings a file to a path, here or on another host, and returns where it
+// lies there: the Source of a piece. The same bytes are brought once. They stay
+// until they are removed by hand: other sectors may hold the same piece.
+func (h *Host) UploadPiece(ctx context.Context, path, file string, report func(done int64)) (source string, err error) {
+	defer func() { err = Classify(err, "upload "+file) }()
+	if report == nil {
+		report = func(int64) {}
+	}
+	src, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer src.Close()
+	info, err := src.Stat()
+	if err != nil {
+		return "", err
+	}
+	digest, err := digestOf(ctx, src)
+	if err != nil {
+		return "", err
+	}
+	p := h.root(path)
+	if p == nil {
+		to, err := h.remote(ctx, path)
+		if err != nil {
+			return "", err
+		}
+		uri := "/v1/pieces/" + digest + "?" + url.Values{"size": {strconv.FormatInt(info.Size(), 10)}, "path": {path}}.Encode()
+		got, err := h.upload(ctx, to.peer, uri, asker{}, src, info.Size(), report)
+		return got.Source, err
+	}
+	if source, ok := p.piece(digest); ok {
+		return source, nil
+	}
+	dst, err := h.disk.open(p.pieceArrival(digest), 0)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(h.disk.fill(ctx, dst, src, info.Size(), report), dst.Close()); err != nil {
+		return "", err
+	}
+	return h.placePiece(ctx, p, digest)
+}
+
+// piece is where uploaded data lies, and whether it does.
+func (p *root) piece(digest string) (string, bool) {
+	path := filepath.Join(p.dir, piecesDir, digest)
+	_, err := os.Stat(path)
+	return path, err == nil
+}
+
+func (p *root) pieceArrival(digest string) string {
+	return filepath.Join(p.dir, fetchingDir, "piece."+digest)
+}
+
+// placePiece verifies data that arrived and gives it its name.
+func (h *Host) placePiece(ctx context.Context, p *root, digest string) (string, error) {
+	path, _ := p.piece(digest)
+	if _, err := h.arrived(ctx, p.pieceArrival(digest), digest); err != nil {
+		return "", err
+	}
+	return path, h.disk.rename(p.pieceArrival(digest), path)
+}

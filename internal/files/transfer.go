@@ -1,0 +1,59 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// errStalled ends a transfer that stood still.
+var errStalled = errors.New("no bytes moved for too long")
+
+// watchdog cancels a transfer that stands still: a bound on the whole would have to
+// fit 32 GiB over a slow line and would notice a dead peer hours late.
+type watchdog struct {
+	timer *time.Timer
+	after time.Duration
+}
+
+// watched gives a context that ends with errStalled when the watchdog is kicked and
+// then not again in time. Until the first kick it sleeps.
+func watched(ctx context.Context, after time.Duration) (context.Context, *watchdog, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &watchdog{timer: time.AfterFunc(after, func() { cancel(errStalled) }), after: after}
+	w.rest()
+	return ctx, w, func() { w.rest(); cancel(nil) }
+}
+
+func (w *watchdog) kick() { w.timer.Reset(w.after) }
+func (w *watchdog) rest() { w.timer.Stop() }
+
+// incoming watches each read: how long the reader's owner takes between two is not
+// the peer's fault.
+type incoming struct {
+	io.Reader
+	dog *watchdog
+}
+
+func (r incoming) Read(p []byte) (int, error) {
+	r.dog.kick()
+	defer r.dog.rest()
+	return r.Reader.Read(p)
+}
+
+// outgoing watches the time between reads: that is how long the network takes to
+// accept what was read.
+type outgoing struct {
+	io.Reader
+	dog *watchdog
+}
+
+func (r outgoing) Read(p []byte) (int, error) {
+	r.dog.kick()
+	n, err := r.Reader.Read(p)
+	if err != nil {
+		r.dog.rest()
+	}
+	return n, err
+}
