@@ -34,8 +34,8 @@ type entry struct {
 	PushedAt abi.ChainEpoch // the head when it was last pushed
 	Void     int            // raised when a reserved nonce is taken away, so that a late signer's write fails
 
-	// What the chain said, once State is terminal. Executed may be one of Replaced.
-	Executed    cid.Cid             `json:",omitzero"`
+	// What the chain said, once State is terminal: Signed is then dropped, and Name is the message that landed, one of Replaced perhaps.
+	Name        cid.Cid             `json:",omitzero"`
 	Height      abi.ChainEpoch      `json:",omitempty"`
 	Exit        exitcode.ExitCode   `json:",omitempty"`
 	MemberExits []exitcode.ExitCode `json:",omitempty"` // of a BatchReturn
@@ -52,16 +52,34 @@ type attempt struct {
 // cid is the name of the message that landed or was pushed last; undefined before it is signed.
 func (e *entry) cid() cid.Cid {
 	switch {
-	case e.Executed.Defined():
-		return e.Executed
+	case e.Name.Defined():
+		return e.Name
 	case e.Signed == nil:
 		return cid.Undef
 	}
 	return e.Signed.Cid()
 }
 
+// name prints the CID; empty if there is no message.
+func (e *entry) name() string {
+	if e == nil || !e.cid().Defined() {
+		return ""
+	}
+	return e.cid().String()
+}
+
+// confirmed tells whether the message did what it was for, so far as was known at confidence.
+func (e *entry) confirmed() bool {
+	return e != nil && e.State == jobs.MessageConfirmed && e.effective(0)
+}
+
 // pending tells whether signed bytes are on their way: nothing else may be sent for the meaning.
-func (e *entry) pending() bool { return e.Signed != nil && !e.State.Terminal() }
+func (e *entry) pending() bool { return e != nil && e.Signed != nil && !e.State.Terminal() }
+
+// end makes the entry terminal under the name of the message that decided it. Its bytes are no longer needed: a journal keeps every meaning for ever.
+func (e *entry) end(state jobs.MessageState, name cid.Cid, height abi.ChainEpoch) {
+	e.State, e.Name, e.Height, e.Signed = state, name, height, nil
+}
 
 // uses tells whether the entry's message is the one of a sender's nonce.
 func (e *entry) uses(from address.Address, nonce uint64) bool {
@@ -89,10 +107,7 @@ func (e *entry) memberExit(i int) exitcode.ExitCode {
 
 // fact is the message as jobs sees it for member i.
 func (e *entry) fact(i int) jobs.Message {
-	m := jobs.Message{State: e.State}
-	if c := e.cid(); c.Defined() {
-		m.CID = c.String()
-	}
+	m := jobs.Message{CID: e.name(), State: e.State}
 	switch exit := e.memberExit(i); {
 	case e.State != jobs.MessageConfirmed && e.State != jobs.MessageFailed:
 	case !exit.IsSuccess():

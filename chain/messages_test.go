@@ -78,7 +78,7 @@ func TestTendReplaces(t *testing.T) {
 	pre := preCommitOf(t, c, 1)
 	old, err := c.SendPreCommit(t.Context(), pre)
 	require.NoError(t, err)
-	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{BaseFee: big.NewInt(500_000_000), BaseFeeEpochs: 1000}))
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{BaseFee: 500_000_000, BaseFeeEpochs: 1000}))
 	advance(t, node, 10)
 	require.Zero(t, used(t, node, controlKey), "the old fee does not pay")
 	require.NoError(t, c.Tend(t.Context()))
@@ -120,7 +120,7 @@ func TestForeignMessage(t *testing.T) {
 // advanceEmpty makes epochs in which no message pays the base fee.
 func advanceEmpty(t *testing.T, node *devnet.Node, epochs int) {
 	t.Helper()
-	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{BaseFee: big.NewInt(2_000_000), BaseFeeEpochs: 1000}))
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{BaseFee: 2_000_000, BaseFeeEpochs: 1000}))
 	advance(t, node, epochs)
 }
 
@@ -213,6 +213,34 @@ func TestReorg(t *testing.T) {
 		require.Equal(t, jobs.Message{CID: name, State: jobs.MessageConfirmed}, message(t, c, pre.Meaning))
 		require.EqualValues(t, 1, used(t, node, controlKey))
 	}
+}
+
+// A reorganisation below the confidence takes back what was believed. The nonce that it frees is filled, so that later messages land, and the meaning is
+// sent again.
+func TestReorgBelowConfidence(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	first, second := preCommitOf(t, c, 1), preCommitOf(t, c, 2)
+	name, err := c.SendPreCommit(t.Context(), first)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, first.Meaning).State)
+	require.NoError(t, node.Reorg(t.Context(), 8, true))
+
+	_, err = c.SendPreCommit(t.Context(), second)
+	require.NoError(t, err)
+	for range 3 {
+		require.NoError(t, c.Tend(t.Context()))
+		advance(t, node, 10)
+	}
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, second.Meaning).State)
+	again, err := c.SendPreCommit(t.Context(), first)
+	require.NoError(t, err)
+	require.NotEqual(t, name, again)
+	advance(t, node, 8)
+	require.Equal(t, jobs.Message{CID: again, State: jobs.MessageConfirmed}, message(t, c, first.Meaning))
+	require.EqualValues(t, 3, used(t, node, controlKey))
 }
 
 // A message that failed on chain is told with its class; the same meaning may then be sent again, once the chain was asked.

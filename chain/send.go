@@ -8,7 +8,6 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
-	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 
@@ -29,163 +28,6 @@ type draft struct {
 	build func(context.Context, *lotus.TipSet) (params []byte, value abi.TokenAmount, err error)
 }
 
-// SendPreCommit implements jobs.Chain.
-func (c *Client) SendPreCommit(ctx context.Context, r jobs.PreCommitRequest) (string, error) {
-	return c.sendPreCommits(ctx, r)
-}
-
-// sendPreCommits sends one message for requests of one miner. The CID is empty when the chain has them from a message that the journal does not know.
-func (c *Client) sendPreCommits(ctx context.Context, requests ...jobs.PreCommitRequest) (string, error) {
-	d := draft{miner: requests[0].Seal.ID.Miner, method: preCommitBatch2, maxFee: c.cfg.MaxFeePreCommit, ticket: requests[0].TicketEpoch}
-	for _, r := range requests {
-		d.members = append(d.members, r.Meaning)
-		d.ticket = min(d.ticket, r.TicketEpoch)
-	}
-	d.done = func(ctx context.Context) (bool, error) {
-		return c.allAtHead(ctx, len(requests), func(i int) (jobs.SectorID, func(jobs.OnChain) (bool, error)) {
-			seal := requests[i].Seal
-			return seal.ID, func(on jobs.OnChain) (bool, error) { return samePreCommit(seal, on) }
-		})
-	}
-	d.build = func(ctx context.Context, head *lotus.TipSet) ([]byte, abi.TokenAmount, error) {
-		infos := preCommitInfos(head.Height, c.maxProveCommit(), requests)
-		params, err := preCommitParams(infos)
-		if err != nil {
-			return nil, big.Zero(), err
-		}
-		deposit := big.Zero()
-		for _, info := range infos {
-			one, err := read(ctx, c.node, "StateMinerPreCommitDepositForPower", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
-				return api.StateMinerPreCommitDepositForPower(ctx, minerAddress(d.miner), info, head.Key())
-			})
-			if err != nil {
-				return nil, big.Zero(), fmt.Errorf("deposit of sector %d: %w", info.SectorNumber, err)
-			}
-			deposit = big.Add(deposit, one)
-		}
-		value, err := c.lessAvailable(ctx, d.miner, deposit, head)
-		return params, value, err
-	}
-	return c.send(ctx, d)
-}
-
-// samePreCommit tells whether the chain has the seal; another CommR under its number is nothing that sending could mend (design rule 4).
-func samePreCommit(s jobs.Seal, on jobs.OnChain) (bool, error) {
-	var commR cid.Cid
-	switch {
-	case on.PreCommit != nil:
-		commR = on.PreCommit.CommR
-	case on.Sector != nil:
-		commR = on.Sector.CommR
-	default:
-		return false, nil
-	}
-	if commR != s.CommR {
-		return false, jobs.Failf(jobs.Rejected, "the chain has CommR %s, this replica is %s; keep its files and find out which program used the number", commR, s.CommR)
-	}
-	return true, nil
-}
-
-// SendCommit implements jobs.Chain.
-func (c *Client) SendCommit(ctx context.Context, r jobs.CommitRequest) (string, error) {
-	return c.sendCommits(ctx, r)
-}
-
-// sendCommits sends one message with the proofs of sectors of one miner.
-func (c *Client) sendCommits(ctx context.Context, requests ...jobs.CommitRequest) (string, error) {
-	d := draft{miner: requests[0].ID.Miner, method: proveCommit3, maxFee: c.cfg.MaxFeeCommit}
-	for _, r := range requests {
-		d.members = append(d.members, r.Meaning)
-	}
-	d.done = func(ctx context.Context) (bool, error) {
-		return c.allAtHead(ctx, len(requests), func(i int) (jobs.SectorID, func(jobs.OnChain) (bool, error)) {
-			return requests[i].ID, func(on jobs.OnChain) (bool, error) {
-				if on.Sector == nil && on.PreCommit == nil {
-					return false, jobs.Failf(jobs.Deadline, "the chain has no pre-commitment to prove: it expired, or was reorganised away")
-				}
-				return on.Sector != nil, nil
-			}
-		})
-	}
-	d.build = func(ctx context.Context, head *lotus.TipSet) ([]byte, abi.TokenAmount, error) {
-		params, err := commitParams(requests)
-		if err != nil {
-			return nil, big.Zero(), err
-		}
-		missing := big.Zero()
-		for _, r := range requests {
-			short, err := c.pledgeShort(ctx, r.ID, head)
-			if err != nil {
-				return nil, big.Zero(), fmt.Errorf("pledge of sector %s: %w", r.ID, err)
-			}
-			missing = big.Add(missing, short)
-		}
-		value, err := c.lessAvailable(ctx, d.miner, missing, head)
-		return params, value, err
-	}
-	return c.send(ctx, d)
-}
-
-// pledgeShort is the initial pledge less the deposit that already lies with the miner.
-func (c *Client) pledgeShort(ctx context.Context, id jobs.SectorID, head *lotus.TipSet) (abi.TokenAmount, error) {
-	pre, err := read(ctx, c.node, "StateSectorPreCommitInfo", func(ctx context.Context, api *api) (*miner.SectorPreCommitOnChainInfo, error) {
-		return api.StateSectorPreCommitInfo(ctx, minerAddress(id.Miner), id.Number, head.Key())
-	})
-	if err != nil {
-		return big.Zero(), err
-	}
-	if pre == nil {
-		return big.Zero(), nil // it was proven meanwhile; the estimate will tell
-	}
-	size, err := pre.Info.SealProof.SectorSize()
-	if err != nil {
-		return big.Zero(), jobs.Failf(jobs.Bug, "seal proof %d: %w", pre.Info.SealProof, err)
-	}
-	pledge, err := read(ctx, c.node, "StateMinerInitialPledgeForSector", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
-		return api.StateMinerInitialPledgeForSector(ctx, pre.Info.Expiration-head.Height, size, 0, head.Key())
-	})
-	if err != nil {
-		return big.Zero(), err
-	}
-	return big.Max(big.Zero(), big.Sub(pledge, pre.PreCommitDeposit)), nil
-}
-
-// lessAvailable takes what the miner's free balance covers off an amount, where the configuration says so.
-func (c *Client) lessAvailable(ctx context.Context, id abi.ActorID, amount abi.TokenAmount, head *lotus.TipSet) (abi.TokenAmount, error) {
-	if !c.cfg.CollateralFromMiner {
-		return amount, nil
-	}
-	free, err := read(ctx, c.node, "StateMinerAvailableBalance", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
-		return api.StateMinerAvailableBalance(ctx, minerAddress(id), head.Key())
-	})
-	if err != nil {
-		return amount, fmt.Errorf("miner %s: available balance: %w", minerAddress(id), err)
-	}
-	return big.Max(big.Zero(), big.Sub(amount, big.Max(big.Zero(), free))), nil
-}
-
-// allAtHead asks the chain about every member as of the head.
-func (c *Client) allAtHead(ctx context.Context, n int, member func(int) (jobs.SectorID, func(jobs.OnChain) (bool, error))) (bool, error) {
-	head, err := c.freshHead(ctx)
-	if err != nil {
-		return false, err
-	}
-	all := true
-	for i := range n {
-		id, there := member(i)
-		on, err := c.sectorAt(ctx, id, head)
-		if err != nil {
-			return false, err
-		}
-		ok, err := there(on)
-		if err != nil {
-			return false, fmt.Errorf("sector %s: %w", id, err)
-		}
-		all = all && ok
-	}
-	return all, nil
-}
-
 // send sends at most one message for a meaning (design rule 13). Every step is journaled before the next begins, and each can be the last: whoever
 // comes next finds the entry and goes on from it.
 func (c *Client) send(ctx context.Context, d draft) (string, error) {
@@ -198,16 +40,20 @@ func (c *Client) send(ctx context.Context, d draft) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if e != nil && e.pending() {
+		if e.pending() {
 			return c.push(ctx, key)
-		}
-		if e != nil && e.State == jobs.MessageConfirmed && e.effective(0) {
-			return e.cid().String(), nil
 		}
 		if done, err := d.done(ctx); err != nil {
 			return "", err
 		} else if done {
-			return "", nil
+			return e.name(), nil
+		}
+		if e.confirmed() { // and yet the chain does not have it: it was reorganised away below the confidence, or this node is behind
+			if head, err := c.headTipSet(ctx); err != nil {
+				return "", err
+			} else if head.Height < e.Height+c.cfg.Confidence {
+				return "", jobs.Failf(jobs.Transient, "%s: message %s landed at epoch %d and the node is at %d; waiting for it to sync", key, e.name(), e.Height, head.Height)
+			}
 		}
 		if e == nil || e.State.Terminal() {
 			if raw, err = c.open(ctx, key, raw, e, d); err != nil {
@@ -221,6 +67,11 @@ func (c *Client) send(ctx context.Context, d draft) (string, error) {
 		}
 		signed, err := c.sign(ctx, key, e, raw, d)
 		if errors.Is(err, errOvertaken) {
+			if now, _, err := c.log().load(ctx, key); err != nil {
+				return "", err
+			} else if now.pending() {
+				continue // another process sent it
+			}
 			return "", c.overtaken(ctx, d, err)
 		}
 		if err != nil {
@@ -438,7 +289,7 @@ func (c *Client) push(ctx context.Context, key string) (string, error) {
 			return "", err
 		}
 	}
-	return e.cid().String(), nil
+	return e.name(), nil
 }
 
 func (c *Client) log() messages { return messages{c.cfg.Journal} }

@@ -158,15 +158,15 @@ func (c *Client) resolve(ctx context.Context, ts *lotus.TipSet, e *entry) error 
 	})
 	switch {
 	case errors.Is(err, errReplaced):
-		e.State, e.Height = jobs.MessageDropped, ts.Height
+		e.end(jobs.MessageDropped, name, ts.Height)
 		return nil
 	case err != nil && !errors.Is(err, errNotFound):
 		return err
 	case found == nil:
 		return c.resolveByState(ctx, ts, e)
 	}
-	e.State, e.Height, e.Executed, e.Exit = jobs.MessageConfirmed, found.Height, found.Message, exitcode.ExitCode(found.Receipt.ExitCode)
-	switch {
+	e.Exit = exitcode.ExitCode(found.Receipt.ExitCode)
+	switch e.end(jobs.MessageConfirmed, found.Message, found.Height); {
 	case !e.Exit.IsSuccess():
 		e.State = jobs.MessageFailed
 	case e.Method == proveCommit3:
@@ -194,7 +194,6 @@ const exitUnknown = exitcode.ErrUnspecified
 // resolveByState judges a message without a receipt by its effect on the sectors. Without any it counts as dropped: its nonce is used, so it can never
 // land later, and whoever sends again asks the chain first.
 func (c *Client) resolveByState(ctx context.Context, ts *lotus.TipSet, e *entry) error {
-	e.Height = ts.Height
 	var exits []exitcode.ExitCode
 	effects := 0
 	for _, m := range e.Members {
@@ -209,10 +208,11 @@ func (c *Client) resolveByState(ctx context.Context, ts *lotus.TipSet, e *entry)
 		exits = append(exits, exit)
 	}
 	if effects == 0 {
-		e.State = jobs.MessageDropped
+		e.end(jobs.MessageDropped, e.cid(), ts.Height)
 		return nil
 	}
-	e.State, e.MemberExits = jobs.MessageConfirmed, exits
+	e.MemberExits = exits
+	e.end(jobs.MessageConfirmed, e.cid(), ts.Height)
 	return nil
 }
 

@@ -138,6 +138,7 @@ func (c *Client) Tend(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		errs = append(errs, c.noticeGaps(ctx, head, from, s, next))
 		for _, nonce := range s.nonces() {
 			if nonce >= next {
 				errs = append(errs, c.tendNonce(ctx, head, from, nonce, s.Reserved[nonce], nonce == next))
@@ -145,6 +146,23 @@ func (c *Client) Tend(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// noticeGaps reserves, for filling, unused nonces below a reserved one: a reorganisation deeper than the confidence took back a message that was settled.
+func (c *Client) noticeGaps(ctx context.Context, head *lotus.TipSet, from address.Address, s *sender, next uint64) error {
+	nonces := s.nonces()
+	last := nonces[len(nonces)-1]
+	if c.cfg.Shared || last < next || uint64(len(nonces)) > last-next {
+		return nil
+	}
+	return c.log().update(ctx, from, func(s *sender) (changed bool) {
+		for nonce := next; nonce < last; nonce++ {
+			if _, ok := s.Reserved[nonce]; !ok {
+				s.Reserved[nonce], changed = reservation{Meaning: fillKey(from, nonce), At: head.Height}, true
+			}
+		}
+		return changed
+	})
 }
 
 // tendNonce looks after one message that has not landed. The first of a sender holds up the others, so only its fee is worth raising.
@@ -268,18 +286,14 @@ func (c *Client) fill(ctx context.Context, head *lotus.TipSet, from address.Addr
 			return err
 		}
 	}
-	e, raw, err := c.log().load(ctx, owner)
-	if err != nil {
+	if kept, err := c.void(ctx, from, nonce, owner); err != nil {
 		return err
-	}
-	if e.uses(from, nonce) { // it signed after all
+	} else if kept {
 		return c.reassign(ctx, from, nonce, key, reservation{Meaning: owner, At: r.At})
 	}
-	if e != nil {
-		e.Void++
-		if _, ok, err := c.log().save(ctx, owner, raw, e); !ok || err != nil {
-			return err // the next head looks again
-		}
+	_, raw, err := c.log().load(ctx, key) // of an earlier filler that was reorganised away
+	if err != nil {
+		return err
 	}
 	msg := &lotus.Message{From: from, To: from, Nonce: nonce, Value: big.Zero(), GasLimit: transferGas, GasFeeCap: big.Zero(), GasPremium: big.Zero()}
 	if err := c.bid(ctx, head, msg, big.Zero(), c.cfg.MaxFeePreCommit); err != nil {
@@ -290,12 +304,30 @@ func (c *Client) fill(ctx context.Context, head *lotus.TipSet, from address.Addr
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	filler := &entry{Signed: signed, State: jobs.MessageJournaled, SignedAt: head.Height}
-	if _, ok, err := c.log().save(ctx, key, nil, filler); !ok || err != nil {
+	if _, ok, err := c.log().save(ctx, key, raw, filler); !ok || err != nil {
 		return err
 	}
 	c.cfg.Log.Warn("a reserved nonce was never used and is filled", "meaning", owner, "sender", from, "nonce", nonce)
 	_, err = c.push(ctx, key)
 	return err
+}
+
+// void makes a late signer's write of the entry fail. It answers kept when the owner had signed for the nonce after all.
+func (c *Client) void(ctx context.Context, from address.Address, nonce uint64, owner string) (kept bool, err error) {
+	for owner != "" {
+		e, raw, err := c.log().load(ctx, owner)
+		if err != nil || e == nil {
+			return false, err
+		}
+		if e.uses(from, nonce) {
+			return true, nil
+		}
+		e.Void++
+		if _, ok, err := c.log().save(ctx, owner, raw, e); ok || err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // reassign gives a nonce to another meaning if it still has the one named.

@@ -1,0 +1,15 @@
+package chain
+
+import (
+	"context"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// FreshHead lets a test make the client look at the head now.
+func FreshHead(c *Client, ctx context.Context) (jobs.Head, error) {
+	if _, err := c.freshHead(ctx); err != nil {
+		return jobs.Head{}, err
+	}
+	return c.Head(ctx)
+}

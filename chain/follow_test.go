@@ -1,0 +1,177 @@
+package chain_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/chain"
+	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func total(c *chain.Client) (sum uint64) {
+	for _, n := range c.Calls() {
+		sum += n
+	}
+	return sum
+}
+
+// A poll's calls do not grow with sectors for which nothing changed on chain.
+func TestCallsFollowTheChain(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.HeadMaxAge = time.Hour })
+	var sent, never []jobs.SectorID
+	var meanings []jobs.Meaning
+	for n := range abi.SectorNumber(12) {
+		r := preCommitOf(t, c, n+1)
+		sent = append(sent, r.Seal.ID)
+		meanings = append(meanings, r.Meaning)
+		never = append(never, jobs.SectorID{Miner: minerID, Number: n + 100})
+		_, err := c.SendPreCommit(t.Context(), r)
+		require.NoError(t, err)
+	}
+	poll := func(sectors int) uint64 {
+		t.Helper()
+		advance(t, node, 1)
+		_, err := chain.FreshHead(c, t.Context())
+		require.NoError(t, err)
+		before := total(c)
+		for _, ids := range [][]jobs.SectorID{sent[:sectors], never[:sectors]} {
+			for _, id := range ids {
+				_, err := c.OnChain(t.Context(), id)
+				require.NoError(t, err)
+			}
+		}
+		_, err = c.Messages(t.Context(), meanings[:sectors])
+		require.NoError(t, err)
+		_, err = c.Allocated(t.Context(), minerID)
+		require.NoError(t, err)
+		return total(c) - before
+	}
+	require.Equal(t, poll(2), poll(12), "in the mempool")
+	advance(t, node, 6)
+	require.Greater(t, poll(12), uint64(12), "each landed message is searched once, each sector asked once")
+	few, many := poll(2), poll(12)
+	require.Equal(t, few, many, "pre-committed and waiting for the seed")
+	require.LessOrEqual(t, many, uint64(6), "calls a poll")
+
+	infos := c.Calls()["StateSectorPreCommitInfo"]
+	for range 5 {
+		poll(12)
+	}
+	require.Equal(t, infos, c.Calls()["StateSectorPreCommitInfo"], "asked once for each landed message")
+	require.EqualValues(t, 12, c.Calls()["StateSearchMsg"])
+}
+
+// Without a journal nothing is known of messages, so an answer stands only while the miner's state does.
+func TestOnChainWithoutJournal(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	sender, reader := dial(t, node, withJournal(openJournal(t))), dial(t, node)
+	pre := preCommitOf(t, sender, 1)
+	_, err := sender.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	advance(t, node, 20)
+	on, err := reader.OnChain(t.Context(), pre.Seal.ID)
+	require.NoError(t, err)
+	require.NotNil(t, on.PreCommit)
+	_, err = sender.SendCommit(t.Context(), commitOf(pre.Seal.ID))
+	require.NoError(t, err)
+	advance(t, node, 8)
+	on, err = reader.OnChain(t.Context(), pre.Seal.ID)
+	require.NoError(t, err)
+	require.NotNil(t, on.Sector, "another client's message is seen")
+	require.Equal(t, jobs.MessageNone, message(t, reader, pre.Meaning).State)
+}
+
+// Run follows the head over a WebSocket, tends messages, and comes back after the connection was cut.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	heads := make(chan jobs.Head, 1000)
+	c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.OnHead = func(h jobs.Head) { heads <- h } })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	wait := func(epoch abi.ChainEpoch) {
+		t.Helper()
+		deadline := time.After(20 * time.Second)
+		for {
+			select {
+			case h := <-heads:
+				if h.Epoch >= epoch {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("no notification of epoch %d", epoch)
+			}
+		}
+	}
+	wait(10)
+	asked := c.Calls()["ChainHead"]
+	head, err := c.Head(ctx)
+	require.NoError(t, err)
+	require.Equal(t, abi.ChainEpoch(10), head.Epoch)
+	require.Equal(t, asked, c.Calls()["ChainHead"], "a followed head is not asked for")
+
+	pre := preCommitOf(t, c, 1)
+	_, err = c.SendPreCommit(ctx, pre)
+	require.NoError(t, err)
+	require.NoError(t, node.Misbehave(ctx, devnet.Misbehaviour{DropPending: true}))
+	for epoch := abi.ChainEpoch(11); epoch <= 21; epoch++ {
+		advance(t, node, 1)
+		wait(epoch)
+	}
+	require.NoError(t, node.Misbehave(ctx, devnet.Misbehaviour{Disconnect: true}))
+	advance(t, node, 10) // whether or not it listens
+	wait(31)
+	require.Eventually(t, func() bool { return message(t, c, pre.Meaning).State == jobs.MessageConfirmed }, 20*time.Second, 5*time.Millisecond,
+		"the tending that heads cause pushed the lost message again")
+	require.GreaterOrEqual(t, c.Calls()["ChainNotify"], uint64(2))
+
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+// A reorganisation below the confidence makes what was believed unknown again.
+func TestDeepReorg(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	heads := make(chan jobs.Head, 1000)
+	c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.OnHead = func(h jobs.Head) { heads <- h } })
+	pre := preCommitOf(t, c, 1)
+	_, err := c.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	on, err := c.OnChain(t.Context(), pre.Seal.ID)
+	require.NoError(t, err)
+	require.NotNil(t, on.PreCommit)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	<-heads
+	require.NoError(t, node.Reorg(ctx, 8, true))
+	require.Eventually(t, func() bool {
+		on, err := c.OnChain(ctx, pre.Seal.ID)
+		return err == nil && on.PreCommit == nil
+	}, 20*time.Second, 5*time.Millisecond)
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+func TestOfferVanilla(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node)
+	id := jobs.SectorID{Miner: minerID, Number: 1}
+	require.NoError(t, c.OfferVanilla(t.Context(), id, []byte(`{"c1":true}`)))
+	lotusNode, err := dialScript(t, nil, startScript(t, func(method string, n int) (int, any) { return healthy(method, n) }))
+	require.NoError(t, err)
+	require.Error(t, lotusNode.OfferVanilla(t.Context(), id, nil))
+}

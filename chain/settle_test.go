@@ -1,0 +1,34 @@
+package chain
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/filecoin-project/go-state-types/batch"
+	"github.com/filecoin-project/go-state-types/exitcode"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// A batch's results are read per member: one bad sector neither hides nor fails the others.
+func TestBatchReturn(t *testing.T) {
+	t.Parallel()
+	encode := func(r batch.BatchReturn) []byte {
+		var buf bytes.Buffer
+		require.NoError(t, r.MarshalCBOR(&buf))
+		return buf.Bytes()
+	}
+	e := &entry{Method: proveCommit3, State: jobs.MessageConfirmed, Members: make([]jobs.Meaning, 3)}
+	require.NoError(t, e.readBatch(encode(batch.BatchReturn{SuccessCount: 2, FailCodes: []batch.FailCode{{Idx: 1, Code: exitcode.ErrIllegalArgument}}})))
+	require.Equal(t, jobs.MessageConfirmed, e.fact(0).State)
+	require.Equal(t, jobs.MessageFailed, e.fact(1).State)
+	require.Equal(t, jobs.Input, e.fact(1).Fault.Class)
+	require.Equal(t, jobs.MessageConfirmed, e.fact(2).State)
+	require.Nil(t, e.fact(2).Fault)
+	require.True(t, e.effective(0))
+	require.False(t, e.effective(1), "this member may be sent again")
+
+	require.ErrorContains(t, e.readBatch(encode(batch.BatchReturn{SuccessCount: 1})), "1 results for 3 sectors")
+	require.Error(t, e.readBatch([]byte{0xff}))
+}
