@@ -42,28 +42,7 @@ func makeVanilla(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, erro
 	}
 	defer o.close()
 
-	v := &vanillaProof{
-		RegisteredProof: r.name(),
-		CommR:           commR,
-		CommD:           r.commD,
-		ReplicaID:       r.id,
-		Seed:            seed,
-		Ticket:          r.ticket,
-	}
-	partitions := make([][]challengeProof, r.Partitions)
-	for i, c := range r.challenges(seed) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		proof, err := o.challenge(c)
-		if err != nil {
-			return nil, fmt.Errorf("open node %d: %w", c, err)
-		}
-		k := i / r.Challenges
-		partitions[k] = append(partitions[k], proof)
-	}
-	v.Proofs = map[string][][]challengeProof{r.treeName(): partitions}
-	return v.encode()
+	return o.prove(ctx, seed, commR)
 }
 
 // opener reads the sealed sector's files at single nodes.
@@ -102,6 +81,32 @@ func (o *opener) close() {
 			_ = f.Close()
 		}
 	}
+}
+
+// prove opens every challenge and gives filecoin-ffi's JSON.
+func (o *opener) prove(ctx context.Context, seed, commR node) ([]byte, error) {
+	partitions := make([][]challengeProof, o.Partitions)
+	for i, c := range o.challenges(seed) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		proof, err := o.challenge(c)
+		if err != nil {
+			return nil, fmt.Errorf("open node %d: %w", c, err)
+		}
+		k := i / o.Challenges
+		partitions[k] = append(partitions[k], proof)
+	}
+	v := &vanillaProof{
+		RegisteredProof: o.name(),
+		Proofs:          map[string][][]challengeProof{o.treeName(): partitions},
+		CommR:           commR,
+		CommD:           o.commD,
+		ReplicaID:       o.id,
+		Seed:            seed,
+		Ticket:          o.ticket,
+	}
+	return v.encode()
 }
 
 func (o *opener) challenge(c uint64) (p challengeProof, err error) {

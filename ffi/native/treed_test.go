@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"testing/iotest"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
@@ -54,6 +55,7 @@ func TestTreeDAlignsPieces(t *testing.T) {
 		somePiece(t, "", 128),
 		somePiece(t, "fourth, on a third of its room", 512),
 	}
+	pieces[1].Reader = iotest.OneByteReader(pieces[1].Reader)
 	var infos []jobs.Piece
 	for _, p := range pieces {
 		infos = append(infos, p.Piece)

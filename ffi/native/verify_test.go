@@ -3,7 +3,9 @@ package native
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -190,5 +192,77 @@ func TestC1RefusesAReplicaThatDoesNotProve(t *testing.T) {
 		fault, ok := jobs.Classify(t.Context(), err)
 		require.True(t, ok)
 		require.Equal(t, jobs.Input, fault.Class, name)
+	}
+}
+
+// TestVerifyVanillaRefusesForgers has provers who cheat in one place and are
+// consistent everywhere else: their trees, roots and CommR are of what they cheated
+// with.
+func TestVerifyVanillaRefusesForgers(t *testing.T) {
+	t.Parallel()
+	v := vectorNamed(t, "2k-data")
+	garbage := make([]byte, v.Size)
+	for i := range garbage {
+		garbage[i] = byte(i) &^ 0xc0
+	}
+	file := func(nodes []byte) input {
+		path := filepath.Join(t.TempDir(), "nodes")
+		require.NoError(t, os.WriteFile(path, nodes, 0o600))
+		in, err := openNodes(path, len(nodes)/nodeSize)
+		require.NoError(t, err)
+		return in
+	}
+	for _, forger := range []struct {
+		name   string
+		treeC  func(*inputs) // what the columns are made of
+		treeR  func(*inputs) // what the replica is made of
+		refuse string
+	}{
+		{"honest", func(*inputs) {}, func(*inputs) {}, ""},
+		{"labels out of nowhere in layer 1", func(in *inputs) { in.layers[0] = file(garbage) }, func(*inputs) {}, "layer 1: the label is not the hash of its parents"},
+		{"a key out of nowhere", func(in *inputs) { in.layers[1] = file(garbage) }, func(*inputs) {}, "layer 2: the label is not the hash of its parents"},
+		{"replica of another key", func(*inputs) {}, func(in *inputs) { in.layers[1] = file(garbage) }, "the replica is not the label plus the data"},
+		{"other data", func(in *inputs) {
+			dir := t.TempDir()
+			_, err := New(Options{}).TreeD(t.Context(), v.Proof, dir, nil, nil)
+			require.NoError(t, err)
+			tree, err := openNodes(filepath.Join(dir, treeDFile), 127)
+			require.NoError(t, err)
+			in.data = tree
+		}, func(*inputs) {}, "tree-d: the path leads to"},
+	} {
+		_, s, f := sealed(t, v)
+		r, err := newReplica(s)
+		require.NoError(t, err)
+		o, err := r.openSealed(f)
+		require.NoError(t, err)
+		t.Cleanup(o.close)
+
+		forger.treeC(&o.inputs)
+		replica := inputs{data: o.data, layers: slices.Clone(o.layers)}
+		forger.treeR(&replica)
+		ignore := func(jobs.Progress) {}
+		commC, err := r.treeC(t.Context(), 1, o.inputs, f.Cache, ignore)
+		require.NoError(t, err)
+		commRLast, err := r.treeR(t.Context(), 1, replica, f, ignore)
+		require.NoError(t, err)
+		commR, err := poseidonHash(commC, commRLast)
+		require.NoError(t, err)
+		s.CommR, err = replicaCID(commR)
+		require.NoError(t, err)
+
+		for name, in := range map[string]*input{treeCFile: &o.treeC, treeRFile: &o.rows, "sealed": &o.sealed} {
+			b, err := os.ReadFile(filepath.Join(f.Cache, name))
+			require.NoError(t, err)
+			*in = file(b)
+		}
+		c1, err := o.prove(t.Context(), node(s.Seed), commR)
+		require.NoError(t, err)
+		err = VerifyVanilla(s, c1)
+		if forger.refuse == "" {
+			require.NoError(t, err, forger.name)
+			continue
+		}
+		require.ErrorContains(t, err, forger.refuse, forger.name)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -50,6 +51,24 @@ func TestParents(t *testing.T) {
 			require.Equal(t, want, got, "%s node %d", k.SealProof, n)
 		}
 	}
+}
+
+// TestLegacyExpandersStayInTheLowerHalf holds the defect of V1 at 32 GiB that V1_1
+// mends: the permuted index is cut to 32 bits before it is divided by 8.
+func TestLegacyExpandersStayInTheLowerHalf(t *testing.T) {
+	t.Parallel()
+	const nodes = 1 << 30
+	highest := func(legacy bool) (highest uint32) {
+		g := NewGraph([32]byte{3}, nodes, legacy)
+		for n := uint32(0); n < 100; n++ {
+			var parents [Parents]uint32
+			g.Parents(n, &parents)
+			highest = max(highest, slices.Max(parents[BaseParents:]))
+		}
+		return highest
+	}
+	require.Less(t, highest(true), uint32(nodes/2))
+	require.Greater(t, highest(false), uint32(nodes/2))
 }
 
 // TestCacheDigests checks whole parent caches against the digests that
