@@ -24,6 +24,9 @@ type Request struct {
 	Pieces       []jobs.Piece
 	KeepUnsealed bool
 	Expiration   abi.ChainEpoch // 0 is the longest allowed
+	// Home is the sealing path to use, because the pieces lie on its host already; empty
+	// leaves the choice to the scheduler.
+	Home string
 }
 
 // Add checks a request against the miner on chain and writes the sectors' records,
@@ -63,8 +66,12 @@ func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Re
 			Pieces:       req.Pieces,
 			KeepUnsealed: req.KeepUnsealed,
 			Expiration:   req.Expiration,
+			Home:         req.Home,
 			CommD:        commD,
 			Stages:       map[jobs.Stage]jobs.StageRecord{},
+		}
+		if err := s.settleIn(ctx, r); err != nil {
+			return made, fmt.Errorf("add %s: %w", r.ID, err)
 		}
 		if err := s.store.Create(ctx, r, by); err != nil {
 			return made, fmt.Errorf("add %s: %w", r.ID, err)
@@ -75,6 +82,26 @@ func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Re
 		}
 	}
 	return made, nil
+}
+
+// settleIn reserves space for a sector whose home was chosen with the request: before the
+// record names it, as for any other (design rule 9).
+func (s *Scheduler) settleIn(ctx context.Context, r *jobs.Record) error {
+	if r.Home == "" {
+		return nil
+	}
+	workers, err := s.store.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range workers {
+		for _, p := range w.Paths {
+			if p.ID == r.Home && p.CanSeal {
+				return s.store.Reserve(ctx, p.ID, r.ID, jobs.SealingSpace(r.SectorSize()), p.Capacity)
+			}
+		}
+	}
+	return fmt.Errorf("no live worker serves path %s for sealing: start the worker of its host", r.Home)
 }
 
 // checkPieces gives all that is wrong with the pieces, each named by its place.
