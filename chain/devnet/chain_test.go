@@ -19,7 +19,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")) // of go-jsonrpc, for ever
+	goleak.VerifyTestMain(m, // but for what go-jsonrpc leaves behind: its metrics, and the reader of a WebSocket that was cut
+		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+		goleak.IgnoreTopFunction("github.com/filecoin-project/go-jsonrpc.(*wsConn).nextMessage"))
 }
 
 // at gives the key of the tipset at a height.

@@ -2,6 +2,7 @@ package devnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 
 	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
@@ -28,11 +30,13 @@ type Node struct {
 	server *server
 
 	producing sync.Mutex // one maker of tipsets at a time; guards what follows
-	pending   []func(*state) error
+	pending   []order
 	forks     uint64
+	journal   *journal // nil when the network is in memory only
 
 	cancel context.CancelFunc
 	ticker sync.WaitGroup
+	close  func() error
 }
 
 // Start makes the genesis, serves the API and, with an EpochDuration, starts the epochs. It stops when ctx ends or at Close.
@@ -40,6 +44,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, fmt.Errorf("embedded node: %w", err)
 	}
+	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, proofs: newProofs(cfg.Verifier), source: source{cfg.Secret},
@@ -48,25 +53,53 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	for _, a := range cfg.Accounts {
 		n.wallet[a.Key.Address()] = a.Key
 	}
-	n.chain = newChain(n.genesis(), cfg.History)
 	n.pool = newPool()
 	n.api = &api{n}
+	if err := n.load(ctx); err != nil {
+		cancel()
+		return nil, fmt.Errorf("embedded node: %w", err)
+	}
 	var err error
 	if n.server, err = serve(ctx, n); err != nil {
 		cancel()
-		return nil, fmt.Errorf("embedded node: %w", err)
+		return nil, errors.Join(fmt.Errorf("embedded node: %w", err), n.journal.close())
 	}
 	if cfg.EpochDuration > 0 {
 		n.ticker.Go(func() { n.tick(ctx) })
 	}
+	n.close = sync.OnceValue(n.shutdown)
+	context.AfterFunc(whole, func() {
+		if err := n.Close(); err != nil {
+			n.log.Error("embedded node: close", "error", err)
+		}
+	})
 	return n, nil
 }
 
+// load makes the genesis and, where there is a journal, everything that happened since.
+func (n *Node) load(ctx context.Context) error {
+	j, entries, err := openJournal(&n.cfg)
+	if err != nil {
+		return err
+	}
+	n.chain = newChain(n.genesis(), n.cfg.History)
+	for i, e := range entries {
+		if err := n.replay(ctx, e); err != nil {
+			return errors.Join(fmt.Errorf("journal in %s: entry %d: %w; remove the directory to begin anew", n.cfg.Dir, i+2, err), j.close())
+		}
+	}
+	n.journal = j
+	n.proofs.journal, n.pool.journal = j, j
+	return nil
+}
+
 // Close stops the epochs and the server and waits for both.
-func (n *Node) Close() error {
+func (n *Node) Close() error { return n.close() }
+
+func (n *Node) shutdown() error {
 	n.cancel()
 	n.ticker.Wait()
-	if err := n.server.close(); err != nil {
+	if err := errors.Join(n.server.close(), n.journal.close()); err != nil {
 		return fmt.Errorf("embedded node: %w", err)
 	}
 	return nil
@@ -106,10 +139,21 @@ func (n *Node) Advance(ctx context.Context, epochs int) error {
 	defer n.producing.Unlock()
 	for range epochs {
 		parent, _ := n.chain.at(lotus.EmptyTSK)
-		ts, err := n.produce(ctx, parent, n.pool.choose(&parent.post, n.baseFeeOn(parent)))
+		p := plan{BaseFee: n.baseFeeOn(parent), Orders: n.pending}
+		p.messages = n.pool.choose(&parent.post, p.BaseFee)
+		for i := range p.messages {
+			if n.chaos.losesReceipt() {
+				p.Lost = append(p.Lost, i)
+			}
+		}
+		ts, err := n.produce(ctx, parent, &p)
 		if err != nil {
 			return fmt.Errorf("epoch %d: %w", parent.Height+1, err)
 		}
+		if err := n.journal.write(entry{Line: &line{Tipsets: []plan{p}}}); err != nil {
+			return fmt.Errorf("epoch %d: %w", parent.Height+1, err)
+		}
+		n.pending = nil
 		n.chain.extend(ts)
 		n.pool.remove(ts.landed)
 	}
@@ -134,20 +178,44 @@ func (n *Node) Reorg(ctx context.Context, depth int, dropMessages bool) error {
 	if err != nil {
 		return fmt.Errorf("reorg: %w", err)
 	}
-	n.forks++
-	fork := make([]*tipset, 0, depth+1)
-	for range depth + 1 {
-		if parent, err = n.produce(ctx, parent, nil); err != nil {
-			return fmt.Errorf("reorg: epoch %d: %w", head.Height, err)
-		}
-		fork = append(fork, parent)
+	l := line{Drop: dropMessages, Fork: n.forks + 1}
+	fork, err := n.fork(ctx, parent, depth+1, &l)
+	if err != nil {
+		return fmt.Errorf("reorg: %w", err)
 	}
+	if err := n.journal.write(entry{Line: &l}); err != nil {
+		return fmt.Errorf("reorg: %w", err)
+	}
+	n.adopt(fork, &l)
+	return nil
+}
+
+// fork makes a line of empty tipsets on parent.
+func (n *Node) fork(ctx context.Context, parent *tipset, length int, l *line) ([]*tipset, error) {
+	before := n.forks
+	defer func() { n.forks = before }()
+	n.forks = l.Fork
+	var fork []*tipset
+	for range length {
+		p := plan{BaseFee: n.baseFeeOn(parent)}
+		ts, err := n.produce(ctx, parent, &p)
+		if err != nil {
+			return nil, err
+		}
+		l.Tipsets = append(l.Tipsets, p)
+		fork, parent = append(fork, ts), ts
+	}
+	return fork, nil
+}
+
+// adopt makes a fork the current line.
+func (n *Node) adopt(fork []*tipset, l *line) {
+	n.forks = l.Fork
 	for _, ts := range n.chain.replace(fork) {
-		if !dropMessages {
+		if !l.Drop {
 			n.pool.restore(ts.landed)
 		}
 	}
-	return nil
 }
 
 // SetSector says what WindowPoSts would have made of a committed sector. It is state from the next epoch's tipset on.
@@ -159,18 +227,7 @@ func (n *Node) SetSector(id jobs.SectorID, status SectorStatus) error {
 	if !ok || !m.placements.has(id.Number) {
 		return fmt.Errorf("set sector %s %s: it is not committed", id, status)
 	}
-	n.pending = append(n.pending, func(s *state) error {
-		m, _ := s.miners.get(id.Miner)
-		p, ok := m.placements.get(id.Number)
-		if !ok {
-			return fmt.Errorf("set sector %s %s: it is not committed on this fork", id, status)
-		}
-		p.status = status
-		c := m.copy()
-		c.placements = c.placements.set(id.Number, p)
-		s.miners = s.miners.set(c.id, c)
-		return nil
-	})
+	n.pending = append(n.pending, order{Sector: &id, Status: status, Amount: big.Zero()})
 	return nil
 }
 
@@ -183,9 +240,6 @@ func (n *Node) Fund(addr address.Address, amount abi.TokenAmount) error {
 	if !ok {
 		return fmt.Errorf("fund %s: actor not found", addr)
 	}
-	n.pending = append(n.pending, func(s *state) error {
-		s.credit(a.id, amount)
-		return nil
-	})
+	n.pending = append(n.pending, order{Actor: a.id, Amount: amount})
 	return nil
 }

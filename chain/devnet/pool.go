@@ -22,6 +22,8 @@ const maxPending = 1000
 
 // pool is the mempool: the messages of each sender by nonce, and every message it ever took.
 type pool struct {
+	journal *journal
+
 	mu      sync.Mutex
 	pending map[address.Address]map[uint64]*lotus.SignedMessage // by key address
 	known   map[cid.Cid]*lotus.SignedMessage                    // also by the CID of the unsigned message
@@ -70,6 +72,9 @@ func (p *pool) add(m *lotus.SignedMessage, sender actor) error {
 	} else if len(waiting) >= maxPending {
 		return fmt.Errorf("failed to add locked: too many pending messages for actor")
 	}
+	if err := p.journal.write(entry{Push: m}); err != nil {
+		return fmt.Errorf("error persisting local message: %w", err)
+	}
 	p.put(sender.key, m)
 	return nil
 }
@@ -82,11 +87,27 @@ func (p *pool) put(from address.Address, m *lotus.SignedMessage) {
 	p.known[m.Cid()], p.known[m.Message.Cid()] = m, m
 }
 
-// remember makes a message known that the pool takes but does not keep.
+// lose makes a message known that the pool takes but does not keep.
+func (p *pool) lose(m *lotus.SignedMessage) error {
+	if err := p.journal.write(entry{Push: m, Dropped: true}); err != nil {
+		return fmt.Errorf("error persisting local message: %w", err)
+	}
+	p.remember(m)
+	return nil
+}
+
 func (p *pool) remember(m *lotus.SignedMessage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.known[m.Cid()], p.known[m.Message.Cid()] = m, m
+}
+
+// keep remembers that the node itself signed a message, and for whose MsgUuid. The caller holds sending.
+func (p *pool) keep(m *lotus.SignedMessage, id uuid.UUID) {
+	p.signed[m.Message.From] = m.Message.Nonce + 1
+	if id != uuid.Nil {
+		p.byUUID[id] = m
+	}
 }
 
 // message gives a message that the pool ever took.
@@ -165,11 +186,11 @@ func (p *pool) choose(s *state, baseFee abi.TokenAmount) []*lotus.SignedMessage 
 			nonce++
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *lotus.SignedMessage) int { return cmp.Compare(order(a), order(b)) })
+	slices.SortStableFunc(list, func(a, b *lotus.SignedMessage) int { return cmp.Compare(blockOrder(a), blockOrder(b)) })
 	return list
 }
 
-func order(m *lotus.SignedMessage) int {
+func blockOrder(m *lotus.SignedMessage) int {
 	if m.Signature.Type == crypto.SigTypeBLS {
 		return 0
 	}

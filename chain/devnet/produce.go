@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/crypto/blake2b"
 
 	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
 )
 
 // tipsetWeight is what one tipset adds to its chain's weight.
@@ -37,33 +39,70 @@ func (n *Node) genesis() *tipset {
 	return ts
 }
 
-// produce makes the child of parent that includes messages, which the pool has checked, and executes them. A beating heart also makes
-// what [Node.SetSector] and [Node.Fund] ordered, and the actors' own clean-up.
-func (n *Node) produce(ctx context.Context, parent *tipset, messages []*lotus.SignedMessage) (*tipset, error) {
-	ts := &tipset{pre: parent.post, post: parent.post, baseFee: n.baseFeeOn(parent)}
-	epoch := parent.Height + 1
-	vm := n.vm(parent, epoch, ts.baseFee)
+// plan is what a new tipset shall hold. Its JSON is a journal's.
+type plan struct {
+	messages []*lotus.SignedMessage // checked by the pool, in order
+
+	Height   abi.ChainEpoch
+	CID      *cid.Cid        `json:",omitempty"` // of the block that came of it, where it is not empty
+	BaseFee  abi.TokenAmount // attoFIL
+	Messages []cid.Cid       `json:",omitempty"` // names of messages, for the journal
+	Lost     []int           `json:",omitempty"` // messages whose receipts no search finds
+	Orders   []order         `json:",omitempty"`
+}
+
+// order is what [Node.SetSector] and [Node.Fund] change.
+type order struct {
+	Sector *jobs.SectorID `json:",omitempty"`
+	Status SectorStatus   `json:",omitempty"`
+
+	Actor  abi.ActorID `json:",omitempty"`
+	Amount abi.TokenAmount
+}
+
+func (o order) apply(s *state) error {
+	if o.Sector == nil {
+		s.credit(o.Actor, o.Amount)
+		return nil
+	}
+	m, _ := s.miners.get(o.Sector.Miner)
+	p, ok := m.placements.get(o.Sector.Number)
+	if !ok {
+		return fmt.Errorf("set sector %s %s: it is not committed on this fork", o.Sector, o.Status)
+	}
+	p.status = o.Status
+	c := m.copy()
+	c.placements = c.placements.set(o.Sector.Number, p)
+	s.miners = s.miners.set(c.id, c)
+	return nil
+}
+
+// produce makes the child of parent that a plan describes and executes it, the actors' own clean-up included. It completes the plan.
+func (n *Node) produce(ctx context.Context, parent *tipset, p *plan) (*tipset, error) {
+	ts := &tipset{pre: parent.post, post: parent.post, baseFee: p.BaseFee}
+	p.Height = parent.Height + 1
+	vm := n.vm(parent, p.Height, ts.baseFee)
 	root := [][]byte{parent.root.Bytes()}
-	for i, m := range messages {
+	for i, m := range p.messages {
 		sender, _ := ts.post.resolve(m.Message.From)
 		r := vm.apply(ctx, &ts.post, m)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if vm.broken != nil {
+			return nil, vm.broken
 		}
-		l := &landing{epoch: epoch, index: i, message: m, cid: m.Cid(), receipt: r.receipt, lost: n.chaos.losesReceipt()}
+		l := &landing{epoch: p.Height, message: m, cid: m.Cid(), receipt: r.receipt, lost: slices.Contains(p.Lost, i)}
 		ts.post.land(sender.id, l)
 		ts.landed = append(ts.landed, l)
+		p.Messages = append(p.Messages, l.cid)
 		root = append(root, l.cid.Bytes(), binary.BigEndian.AppendUint64(nil, uint64(r.receipt.ExitCode)), r.receipt.Return)
 	}
-	for _, change := range n.pending {
-		if err := change(&ts.post); err != nil {
+	for _, o := range p.Orders {
+		if err := o.apply(&ts.post); err != nil {
 			n.log.Warn("embedded node", "error", err)
 		}
-		root = append(root, []byte("change"))
+		root = append(root, []byte("order"))
 	}
-	n.pending = nil
 	for id, m := range ts.post.miners.all() {
-		c, burnt := m.cleanUp(epoch)
+		c, burnt := m.cleanUp(p.Height)
 		if !burnt.IsZero() {
 			ts.post.miners = ts.post.miners.set(id, c)
 			ts.post.transfer(id, burntFunds, burnt)
@@ -75,6 +114,9 @@ func (n *Node) produce(ctx context.Context, parent *tipset, messages []*lotus.Si
 		ts.root = digestCid("state", root...)
 	}
 	n.seal(ts, parent)
+	if len(root) > 1 {
+		p.CID = &ts.Cids[0]
+	}
 	return ts, nil
 }
 

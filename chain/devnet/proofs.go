@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"sync"
@@ -55,11 +55,12 @@ func vanillaDigest(proof []byte) (d [sha256.Size]byte, ok bool) {
 // in the pool, and when it is included.
 type proofs struct {
 	verifier Verifier
+	journal  *journal
 
 	mu      sync.Mutex
 	offered map[jobs.SectorID][]vanilla // oldest first
 	size    int                         // bytes offered and kept
-	checked map[[sha256.Size]byte]error // by seal and proof
+	checked map[[sha256.Size]byte]bool  // verdicts by seal and proof
 }
 
 type vanilla struct {
@@ -68,7 +69,7 @@ type vanilla struct {
 }
 
 func newProofs(v Verifier) *proofs {
-	return &proofs{verifier: v, offered: map[jobs.SectorID][]vanilla{}, checked: map[[sha256.Size]byte]error{}}
+	return &proofs{verifier: v, offered: map[jobs.SectorID][]vanilla{}, checked: map[[sha256.Size]byte]bool{}}
 }
 
 // offer keeps a C1 output for the native proof that is to come.
@@ -99,47 +100,36 @@ func (p *proofs) offer(id jobs.SectorID, c1Base64 string) error {
 	return nil
 }
 
-// settle forgets the offers of a sector that is committed for good.
-func (p *proofs) settle(id jobs.SectorID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, v := range p.offered[id] {
-		p.size -= len(v.c1)
+// verify says whether a proof is good. An error means that it could not be found out.
+func (p *proofs) verify(ctx context.Context, seal SealInfo, proof []byte) (good bool, err error) {
+	if p.verifier == nil {
+		return false, nil
 	}
-	delete(p.offered, id)
-}
-
-var errNotOffered = errors.New("the C1 output behind this native proof was not offered")
-
-func (p *proofs) verify(ctx context.Context, seal SealInfo, proof []byte) error {
 	key := proofKey(seal, proof)
 	digest, native := vanillaDigest(proof)
 	p.mu.Lock()
-	err, known := p.checked[key]
+	good, known := p.checked[key]
 	offers := p.offered[seal.ID]
 	p.mu.Unlock()
 	if known {
-		return err
-	}
-	if p.verifier == nil {
-		return errors.New("the node was started without a proof verifier")
+		return good, nil
 	}
 	if native {
 		i := slices.IndexFunc(offers, func(o vanilla) bool { return o.digest == digest })
 		if i < 0 {
-			return errNotOffered // not remembered: it may be offered yet
+			return false, nil // and not remembered: it may be offered yet
 		}
-		err = p.verifier.VerifyVanilla(ctx, seal, offers[i].c1)
+		good = p.verifier.VerifyVanilla(ctx, seal, offers[i].c1) == nil
 	} else {
-		err = p.verifier.VerifySNARK(ctx, seal, proof)
+		good = p.verifier.VerifySNARK(ctx, seal, proof) == nil
 	}
 	if ctx.Err() != nil {
-		return ctx.Err() // says nothing about the proof
+		return false, ctx.Err()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.checked[key] = err
-	return err
+	p.checked[key] = good
+	return good, p.journal.write(entry{Verdict: &verdict{hex.EncodeToString(key[:]), good}})
 }
 
 func proofKey(s SealInfo, proof []byte) (key [sha256.Size]byte) {

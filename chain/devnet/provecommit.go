@@ -139,11 +139,11 @@ func (c *call) verifyProofs(m *miner, sectors []*activation, all bool) error {
 		if err != nil {
 			return err
 		}
-		err = c.proofs.verify(c.ctx, seal, s.proof)
-		if c.ctx.Err() != nil {
-			return fmt.Errorf("verify proof of %s: %w", seal.ID, c.ctx.Err())
+		valid, err := c.proofs.verify(c.ctx, seal, s.proof)
+		if err != nil {
+			return fmt.Errorf("verify proof of %s: %w", seal.ID, err)
 		}
-		if err == nil {
+		if valid {
 			good++
 			continue
 		}

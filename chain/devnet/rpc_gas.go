@@ -81,8 +81,8 @@ func (a *api) gasUsed(ctx context.Context, msg *lotus.Message) (int64, error) {
 	}
 	r := vm.call(ctx, &s, sender.id, &trial, storageGas(placeholder(&trial, from)))
 	switch {
-	case ctx.Err() != nil:
-		return 0, ctx.Err()
+	case vm.broken != nil:
+		return 0, fmt.Errorf("gas estimation failed: %w", vm.broken)
 	case r.receipt.ExitCode != 0:
 		return 0, &lotus.ExecutionReverted{
 			Message: fmt.Sprintf("message execution failed (exit=[%s], vm error=[%s])", exitcode.ExitCode(r.receipt.ExitCode), r.failure),
@@ -147,9 +147,10 @@ func (a *api) StateCall(ctx context.Context, in *lotus.Message, key lotus.TipSet
 		return nil, fmt.Errorf("sender %s not found on chain: sender validation failed", msg.From)
 	}
 	msg.Nonce, msg.GasLimit = sender.nonce, lotus.BlockGasLimit
-	r := a.n.vm(ts, ts.Height, big.Zero()).call(ctx, &s, sender.id, &msg, 0)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	vm := a.n.vm(ts, ts.Height, big.Zero())
+	r := vm.call(ctx, &s, sender.id, &msg, 0)
+	if vm.broken != nil {
+		return nil, vm.broken
 	}
 	zero := big.Zero()
 	out := &lotus.InvocResult{

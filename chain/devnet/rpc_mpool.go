@@ -9,7 +9,6 @@ import (
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
 	"github.com/filecoin-project/go-state-types/crypto"
-	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 
 	"github.com/lpseal/lpseal/chain/lotus"
@@ -42,8 +41,7 @@ func (a *api) push(m *lotus.SignedMessage) error {
 			m.Message.GasLimit, least)
 	}
 	if a.n.chaos.dropsMessage() {
-		a.n.pool.remember(m)
-		return nil
+		return a.n.pool.lose(m)
 	}
 	return a.n.pool.add(m, sender)
 }
@@ -148,10 +146,11 @@ func (a *api) MpoolPushMessage(ctx context.Context, in *lotus.Message, spec *lot
 	if err := a.push(m); err != nil {
 		return nil, fmt.Errorf("mpool push: failed to push message: %w", err)
 	}
-	p.signed[from] = msg.Nonce + 1
-	if spec.MsgUuid != uuid.Nil {
-		p.byUUID[spec.MsgUuid] = m
+	s := signing{Message: m.Cid(), UUID: spec.MsgUuid}
+	if err := p.journal.write(entry{Signed: &s}); err != nil {
+		return nil, fmt.Errorf("failed to save nonce: %w", err)
 	}
+	p.keep(m, s.UUID)
 	return m, nil
 }
 

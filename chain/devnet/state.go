@@ -49,7 +49,6 @@ const (
 // landing is an executed message. The epoch is the one that included it; its result is state from the next one on.
 type landing struct {
 	epoch   abi.ChainEpoch
-	index   int // in its tipset
 	message *lotus.SignedMessage
 	cid     cid.Cid
 	receipt lotus.MessageReceipt

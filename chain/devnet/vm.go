@@ -37,6 +37,7 @@ type vm struct {
 	rules   rules
 	random  func(crypto.DomainSeparationTag, abi.ChainEpoch, []byte) (abi.Randomness, error)
 	proofs  *proofs
+	broken  error // why the last message could be neither executed nor refused: no fault of its sender
 }
 
 // rules are what differs between networks.
@@ -82,6 +83,7 @@ func (v *vm) call(ctx context.Context, s *state, sender abi.ActorID, msg *lotus.
 	if err != nil {
 		var a *abort
 		if !errors.As(err, &a) {
+			v.broken = err
 			a = &abort{exitcode.SysErrFatal, err.Error()}
 		}
 		return result{failure: backtrace(msg.To, msg.Method, a), receipt: lotus.MessageReceipt{ExitCode: int64(a.code), GasUsed: min(gas, msg.GasLimit)}}
