@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/crash"
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/worker"
+)
+
+// childCmd is the program of a heavy stage's processes (design rule 7). It reads the same
+// configuration as the worker that started it.
+func (a *app) childCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:    "child FOLDER",
+		Short:  "Run one heavy stage; workers start this",
+		Args:   args(cobra.ExactArgs(1)),
+		Hidden: true,
+	}
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if code := worker.ChildMain(cmd.Context(), given[0], a.childEnv); code != exitOK {
+			return &codedError{code: code, err: errors.New("child process ended without a result; its folder says why")}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// childConfig starts this program again with the configuration of this one.
+func (a *app) childConfig() worker.ChildConfig {
+	args := []string{"child"}
+	if a.alone {
+		args = append(args, "--alone")
+	}
+	if a.config != "" {
+		args = append(args, "--config", a.config)
+	}
+	for _, key := range slices.Sorted(maps.Keys(a.flags)) {
+		args = append(args, "--set", key+"="+a.flags[key])
+	}
+	return worker.ChildConfig{Args: args}
+}
+
+// childEnv is a child's world. It has no chain: no heavy stage sends or reads messages.
+func (a *app) childEnv(ctx context.Context, q *worker.Request) (*jobs.Env, error) {
+	c, err := a.join(ctx)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, c.close)
+	host, err := c.openFiles(crash.Child)
+	if err != nil {
+		return nil, err
+	}
+	prover, err := newProver(c.configured(q.Lane))
+	if err != nil {
+		return nil, err
+	}
+	return c.env(prover, nil, host), nil
+}
+
+// configured finds a lane in the configuration; one that was removed since is made up.
+func (c *cluster) configured(l jobs.Lane) configs.Lane {
+	for _, k := range c.cfg.Worker.Lanes {
+		if have := lane(k); have.Class == l.Class && have.GPU == l.GPU && have.Device == l.Device && have.Prover == l.Prover {
+			return k
+		}
+	}
+	return configs.Lane{Class: l.Class, GPU: l.GPU, Device: l.Device, Prover: l.Prover}
+}

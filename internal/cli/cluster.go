@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/queue"
+	"github.com/lpseal/lpseal/scheduler"
+)
+
+// cluster is what all daemons and commands share: the configuration, and the state in Redis.
+type cluster struct {
+	cfg    *configs.Config
+	logs   *logs
+	rdb    redis.UniversalClient
+	store  *sectors.Store
+	queues *queue.Queues
+}
+
+// join reads the configuration and connects to Redis.
+func (a *app) join(ctx context.Context) (*cluster, error) {
+	l, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	return a.joinAs(ctx, &l.Config)
+}
+
+func (a *app) joinAs(ctx context.Context, cfg *configs.Config) (*cluster, error) {
+	logs, err := newLogs(cfg.Log, a.err)
+	if err != nil {
+		return nil, err
+	}
+	rdb, err := sectors.Connect(ctx, sectors.Options{
+		URL: cfg.Redis.URL, User: cfg.Redis.User, Password: cfg.Redis.Password.Reveal(), CAFile: cfg.Redis.CA,
+	})
+	if err != nil {
+		return nil, down("start Redis, or set redis.url (lpseal config view --origin shows where it is set)", err)
+	}
+	return &cluster{cfg: cfg, logs: logs, rdb: rdb, store: sectors.New(rdb), queues: queue.New(rdb)}, nil
+}
+
+func (c *cluster) close() {
+	_ = c.queues.Close()
+	_ = c.rdb.Close()
+	_ = c.logs.close()
+}
+
+// operator gives orders. It asks the node nothing, so it has none.
+func (c *cluster) operator() (*scheduler.Scheduler, error) {
+	return c.scheduler(struct{ jobs.Chain }{}, "cli")
+}
+
+// who names the person behind an order, for the sector's log.
+func who() string {
+	name := "somebody"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%s@%s", name, host)
+}

@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// The exit codes, a contract with scripts.
+const (
+	exitOK       = 0
+	exitFailure  = 1 // something went wrong
+	exitUsage    = 2 // the command line or the configuration is wrong
+	exitNotFound = 3 // there is no such sector, worker or file
+	exitRefused  = 4 // the state does not allow it: a conflict, or a confirmation is missing
+	exitDown     = 5 // Redis or the node cannot be reached
+)
+
+// codedError has an exit code and hints for a person.
+type codedError struct {
+	code  int
+	err   error
+	hints []string
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+func usage(hint, format string, args ...any) error {
+	return &codedError{exitUsage, fmt.Errorf(format, args...), []string{hint}}
+}
+
+func notFound(hint, format string, args ...any) error {
+	return &codedError{exitNotFound, fmt.Errorf(format, args...), []string{hint}}
+}
+
+func refused(hint, format string, args ...any) error {
+	return &codedError{exitRefused, fmt.Errorf(format, args...), []string{hint}}
+}
+
+func down(hint string, err error) error { return &codedError{exitDown, err, []string{hint}} }
+
+// exitCode is the one place where errors become codes.
+func exitCode(err error) int {
+	var coded *codedError
+	var problem *configs.Problem
+	var network *net.OpError
+	var fault *jobs.Fault
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.As(err, &problem) || strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
+		return exitUsage
+	case errors.Is(err, sectors.ErrNotFound):
+		return exitNotFound
+	case errors.Is(err, jobs.ErrRefused), errors.Is(err, jobs.ErrStale), errors.Is(err, sectors.ErrConflict), errors.Is(err, sectors.ErrExists), errors.Is(err, sectors.ErrNoSpace):
+		return exitRefused
+	case errors.As(err, &network), errors.Is(err, sectors.ErrUnknown), errors.Is(err, context.DeadlineExceeded):
+		return exitDown
+	case errors.As(err, &fault):
+		return faultCode(fault)
+	}
+	return exitFailure
+}
+
+func faultCode(f *jobs.Fault) int {
+	switch f.Class {
+	case jobs.Transient:
+		return exitDown
+	case jobs.Busy, jobs.Funds, jobs.Rejected, jobs.Data, jobs.Deadline:
+		return exitRefused
+	}
+	return exitFailure
+}
+
+// report tells a person what went wrong: one line for each error, hints under them.
+func report(w io.Writer, err error) {
+	if problems := configs.Problems(err); len(problems) > 0 {
+		for _, p := range problems {
+			fmt.Fprintf(w, "lpseal: %s\n", p)
+		}
+		fmt.Fprintln(w, "  hint: lpseal config check repeats this test")
+		return
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(w, "lpseal: %s\n", line)
+	}
+	var coded *codedError
+	if errors.As(err, &coded) {
+		for _, h := range coded.hints {
+			if h != "" {
+				fmt.Fprintf(w, "  hint: %s\n", h)
+			}
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func (a *app) machinesCmd() *cobra.Command {
+	return group("machines", "Show live workers, drain and resume them",
+		a.jsonFlag(&cobra.Command{
+			Use:   "list",
+			Short: "List live workers and their lanes",
+			Args:  args(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				c, err := a.join(cmd.Context())
+				if err != nil {
+					return err
+				}
+				defer c.close()
+				workers, err := c.store.Workers(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if workers == nil {
+					workers = []jobs.Worker{}
+				}
+				return a.emit(workers, func(w io.Writer) error {
+					return table(w, "WORKER\tSTATE\tLANES\tPATHS\tCHILDREN\tFILES", func(row func(string, ...any)) {
+						for _, m := range workers {
+							row("%s\t%s\t%s\t%d\t%d\t%s", m.Name(), workerState(m), laneList(m.Lanes), len(m.Paths), len(m.Children), or(m.FileURL, "-"))
+						}
+					})
+				})
+			},
+		}),
+		a.drainCmd("drain", "Give a worker no more work; what it has, it finishes", true),
+		a.drainCmd("resume", "Give a drained worker work again", false),
+	)
+}
+
+func workerState(w jobs.Worker) string {
+	switch {
+	case w.Draining:
+		return "draining"
+	case slices.ContainsFunc(w.Lanes, func(l jobs.Lane) bool { return l.Unfit != "" }):
+		return "unfit"
+	}
+	return "serving"
+}
+
+// laneList writes lanes as class busy/width.
+func laneList(lanes []jobs.Lane) string {
+	out := make([]string, len(lanes))
+	for i, l := range lanes {
+		name := string(l.Class)
+		if l.GPU != "" {
+			name += " " + l.GPU
+		}
+		out[i] = fmt.Sprintf("%s %d/%d", name, l.Busy, l.Width)
+		if l.Unfit != "" {
+			out[i] += " (" + l.Unfit + ")"
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func (a *app) drainCmd(use, short string, on bool) *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use:   use + " HOST/INSTANCE",
+		Short: short,
+		Args:  args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			c, err := a.join(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			host, instance, ok := strings.Cut(given[0], "/")
+			if !ok || !jobs.ValidSlug(host) || !jobs.ValidSlug(instance) {
+				return usage("lpseal machines list shows their names", "%q is not a worker like h1/gpu0", given[0])
+			}
+			workers, err := c.store.Workers(cmd.Context())
+			if err != nil {
+				return err
+			}
+			live := slices.ContainsFunc(workers, func(w jobs.Worker) bool { return w.Name() == given[0] })
+			if on && !live {
+				return notFound("lpseal machines list shows those that live", "no live worker is named %s", given[0])
+			}
+			if err := c.store.SetDraining(cmd.Context(), given[0], on); err != nil {
+				return err
+			}
+			return a.emit(map[string]any{"worker": given[0], "draining": on}, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%s: %s ordered\n", given[0], use)
+				return err
+			})
+		},
+	})
+}

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"github.com/lpseal/lpseal/chain"
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/scheduler"
+)
+
+// dial connects to the node for reading.
+func (c *cluster) dial(ctx context.Context) (*chain.Client, error) {
+	return c.dialAs(ctx, chain.Config{})
+}
+
+// dialSender connects to the node for sending, too. What is signed is journaled in Redis
+// and on this host's disk before it is pushed (design rule 13); the second result closes both.
+func (c *cluster) dialSender(ctx context.Context) (*chain.Client, func(), error) {
+	var senders []address.Address
+	if a := c.cfg.Chain.Sender.Address; a != "" {
+		sender, err := address.NewFromString(a)
+		if err != nil {
+			return nil, nil, fmt.Errorf("chain.sender.address: %w", err)
+		}
+		senders = append(senders, sender)
+	}
+	dir := c.cfg.Chain.JournalDir
+	if dir == "" {
+		dir = filepath.Join(c.cfg.Host.StateDir, "messages")
+	}
+	// One process may hold the file, and several schedulers may run on a host.
+	disk, err := chain.OpenFileJournal(filepath.Join(dir, c.cfg.Scheduler.Instance+".jsonl"))
+	if err != nil {
+		return nil, nil, err
+	}
+	node, err := c.dialAs(ctx, chain.Config{
+		Journal:             chain.Mirror(c.store.Journal(), disk),
+		Senders:             senders,
+		Shared:              c.cfg.Chain.Sender.Shared,
+		CollateralFromMiner: c.cfg.Chain.CollateralFromMiner,
+		MaxFeePreCommit:     c.cfg.Chain.MaxFeePreCommit.Atto(),
+		MaxFeeCommit:        c.cfg.Chain.MaxFeeCommit.Atto(),
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, disk.Close())
+	}
+	return node, func() {
+		node.Close()
+		_ = disk.Close() // every write was fsynced
+	}, nil
+}
+
+func (c *cluster) dialAs(ctx context.Context, cfg chain.Config) (*chain.Client, error) {
+	if c.cfg.Chain.API == "" {
+		return nil, usage("set FULLNODE_API_INFO as for lotus, or chain.api; lpseal devnet runs a node for trying", "no node is configured")
+	}
+	cfg.API, cfg.Network, cfg.Confidence = c.cfg.Chain.API.Reveal(), c.cfg.Chain.Network, c.cfg.Chain.Confidence
+	cfg.Log = c.logs.of("chain")
+	for _, m := range c.cfg.Miners {
+		cfg.Miners = append(cfg.Miners, abi.ActorID(m.ID))
+	}
+	return chain.Dial(ctx, cfg)
+}
+
+// scheduler makes a scheduler under a name. One that does not run still gives orders,
+// adds sectors and explains.
+func (c *cluster) scheduler(node jobs.Chain, name string) (*scheduler.Scheduler, error) {
+	ranges := map[abi.ActorID][]sectors.Range{}
+	for _, m := range c.cfg.Miners {
+		for _, r := range m.Ranges {
+			ranges[abi.ActorID(m.ID)] = append(ranges[abi.ActorID(m.ID)], sectors.Range{From: r.First, To: r.Last})
+		}
+	}
+	return scheduler.New(scheduler.Options{
+		Store: c.store, Queues: c.queues, Chain: node, Policy: c.cfg.Policy.Jobs(),
+		Log: c.logs.of("scheduler"), Period: c.cfg.Scheduler.Period, Name: name, Ranges: ranges,
+	})
+}

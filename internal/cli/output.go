@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/mattn/go-isatty"
+)
+
+// emit prints a result: as one line of JSON with --json, else for people.
+func (a *app) emit(v any, human func(io.Writer) error) error {
+	if !a.json {
+		return human(a.out)
+	}
+	return json.NewEncoder(a.out).Encode(v)
+}
+
+// table prints rows in columns, with a heading.
+func table(w io.Writer, heading string, rows func(row func(format string, args ...any))) error {
+	var b bytes.Buffer
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, heading)
+	rows(func(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) })
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// terminal says that a stream is one: only there a line may be drawn over.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
+}
+
+// ago writes a time as people read it: how long since.
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return brief(now.Sub(t)) + " ago"
+}
+
+// brief rounds a duration to what a person wants to know.
+func brief(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
+	}
+}
+
+// or is s, or a dash for what is empty.
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

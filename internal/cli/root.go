@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpseal/lpseal/configs"
+)
+
+// app is one run of the program.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	config   string   // --config
+	sets     []string // --set
+	alone    bool     // --alone
+	json     bool
+	flags    map[string]string // configuration keys that a command's own flags set
+}
+
+// Main runs the program and gives its exit code. SIGINT and SIGTERM end its context once;
+// a second one kills it, so that nobody has to wait for a drain.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return Run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// Run is Main on other streams.
+func Run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	a := &app{in: in, out: out, err: errs, flags: map[string]string{}}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		report(errs, err)
+	}
+	return exitCode(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "lpseal",
+		Short:         "Seal Filecoin sectors as jobs on Redis",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("see "+cmd.CommandPath()+" --help", "%w", err)
+	})
+	root.PersistentFlags().StringVar(&a.config, "config", "", "configuration file (default $LPSEAL_CONFIG, $XDG_CONFIG_HOME/lpseal/lpseal.yaml, /etc/lpseal/lpseal.yaml)")
+	root.PersistentFlags().StringArrayVar(&a.sets, "set", nil, "set a configuration key, as in --set redis.url=redis://r1:6379 (repeatable)")
+	root.PersistentFlags().BoolVar(&a.alone, "alone", false, "read nothing but --config and --set")
+	_ = root.PersistentFlags().MarkHidden("alone") // for children of the demo
+	root.AddGroup(
+		&cobra.Group{ID: "daemons", Title: "Daemons:"},
+		&cobra.Group{ID: "operate", Title: "Operate:"},
+		&cobra.Group{ID: "try", Title: "Try and measure:"},
+	)
+	a.add(root, "daemons", a.schedulerCmd(), a.workerCmd(), a.webCmd(), a.devnetCmd())
+	a.add(root, "operate", a.sectorsCmd(), a.machinesCmd(), a.storageCmd(), a.stagesCmd(), a.configCmd())
+	a.add(root, "try", a.demoCmd(), a.benchCmd())
+	a.add(root, "", a.versionCmd(), a.childCmd())
+	return root
+}
+
+func (a *app) add(parent *cobra.Command, group string, cmds ...*cobra.Command) {
+	for _, c := range cmds {
+		c.GroupID = group
+		parent.AddCommand(c)
+	}
+}
+
+// jsonFlag gives a command that prints the flag for machines.
+func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return cmd
+}
+
+// args checks the number of arguments, as a usage error.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if err := check(cmd, given); err != nil {
+			return usage("see "+cmd.CommandPath()+" --help", "%s: %w", cmd.CommandPath(), err)
+		}
+		return nil
+	}
+}
+
+// group is a command that only holds others.
+func group(use, short string, cmds ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: args(cobra.NoArgs), RunE: func(cmd *cobra.Command, _ []string) error {
+		return errors.Join(cmd.Help(), usage("name one of its commands", "%s does nothing by itself", cmd.CommandPath()))
+	}}
+	c.AddCommand(cmds...)
+	return c
+}
+
+// load reads the configuration.
+func (a *app) load() (*configs.Loaded, error) {
+	for _, s := range a.sets {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, usage("write --set KEY=VALUE", "--set %s has no value", s)
+		}
+		a.flags[key] = value
+	}
+	return configs.Load(configs.Source{File: a.config, Flags: a.flags, Alone: a.alone})
+}

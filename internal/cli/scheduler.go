@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lpseal/lpseal/internal/crash"
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/worker"
+)
+
+func (a *app) schedulerCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "scheduler",
+		Short: "Run the poller: it moves sectors on and sends messages",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.join(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			return c.runScheduler(cmd.Context(), a.childConfig())
+		},
+	}
+	a.configFlag(cmd, "instance", "scheduler.instance", "name of this scheduler on its host")
+	a.configFlag(cmd, "host", "host.id", "name of this host")
+	return cmd
+}
+
+// runScheduler is the scheduler daemon: the poller, the head's follower, and a worker
+// for queue chain, whose stages send messages.
+func (c *cluster) runScheduler(ctx context.Context, child worker.ChildConfig) error {
+	if err := c.check(ctx); err != nil {
+		return err
+	}
+	node, closeNode, err := c.dialSender(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeNode()
+	s, err := c.scheduler(node, c.cfg.Scheduler.Instance)
+	if err != nil {
+		return err
+	}
+	w, err := c.chainWorker(node, child)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return c.drive(ctx, w) })
+	g.Go(func() error { return ended(ctx, node.Run(ctx)) })
+	return g.Wait()
+}
+
+// ended is nil for an error that only says that ctx ended.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// chainWidth is how many messages are prepared at a time. They wait on the node, not on a
+// processor.
+const chainWidth = 8
+
+// chainWorker serves queue chain. It has no paths: what it reads of a sector comes over
+// the file service.
+func (c *cluster) chainWorker(node jobs.Chain, child worker.ChildConfig) (*worker.Worker, error) {
+	alone := *c
+	cfg := *c.cfg
+	cfg.Worker.Paths = nil
+	alone.cfg = &cfg
+	host, err := alone.openFiles(crash.Worker)
+	if err != nil {
+		return nil, err
+	}
+	env := c.env(nil, node, host)
+	return worker.New(worker.Options{
+		Host: c.cfg.Host.ID, Instance: c.cfg.Scheduler.Instance, Run: rand.Text(), Version: thisBuild().Version,
+		StateDir: c.cfg.Host.StateDir, Lanes: []jobs.Lane{{Class: jobs.ClassChain, Width: chainWidth}},
+		Store: c.store, Queues: c.queues, Files: host, Env: func(jobs.Lane) *jobs.Env { return env },
+		Child: child, Policy: c.cfg.Policy.Jobs(), Log: c.logs.of("worker"),
+	})
+}

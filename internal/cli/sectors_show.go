@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
+	"github.com/spf13/cobra"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func (a *app) showCmd() *cobra.Command {
+	return a.jsonFlag(a.onSector("show", "Show a sector's record, stage by stage", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
+		r, err := c.store.Load(ctx, id)
+		if err != nil {
+			return err
+		}
+		if a.json { // the record as it is in Redis
+			return a.emit(r.Fields(), nil)
+		}
+		return printRecord(a.out, r, time.Now())
+	}))
+}
+
+func printRecord(w io.Writer, r *jobs.Record, now time.Time) error {
+	line := lineOf(r)
+	fmt.Fprintf(w, "%s  %s\n", r.ID, line.State)
+	field := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "  %-12s %s\n", name, value)
+		}
+	}
+	field("created", r.Created.UTC().Format(time.RFC3339))
+	if r.Hold != nil {
+		field("held", r.Hold.Reason)
+	}
+	for _, p := range r.Pieces {
+		field("piece", fmt.Sprintf("%s, %d bytes in %d, from %s", p.CID, p.RawSize, p.Size, p.Source))
+	}
+	field("home", r.Home)
+	field("ticket", randomness(r.Ticket))
+	field("seed", randomness(r.Seed))
+	field("comm_d", defined(r.CommD))
+	field("comm_r", defined(r.CommR))
+	field("pre-commit", epoch(r.PreCommitEpoch))
+	field("prove until", epoch(r.CommitDeadline))
+	field("committed", epoch(r.Activation))
+	if r.Stored != nil {
+		field("stored", "path "+r.Stored.Path)
+	}
+	return table(w, "\nSTAGE\tSTATE\tFENCE\tATTEMPT\tQUEUE\tWORKER\tSINCE\tWHAT", func(row func(string, ...any)) {
+		for _, s := range jobs.Stages {
+			sr := r.Stage(s.Stage)
+			if s.Recovery && sr.State == jobs.Idle {
+				continue
+			}
+			what := sr.Message
+			if sr.Fault != nil && sr.State != jobs.Done {
+				what = sr.Fault.Error()
+			}
+			row("%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s", s.Stage, or(string(sr.State), "-"), sr.Fence, sr.Attempt,
+				or(sr.Queue, "-"), or(sr.Worker, "-"), ago(sr.Since, now), or(what, "-"))
+		}
+	})
+}
+
+func defined(c cid.Cid) string {
+	if !c.Defined() {
+		return ""
+	}
+	return c.String()
+}
+
+func epoch(e abi.ChainEpoch) string {
+	if e == 0 {
+		return ""
+	}
+	return fmt.Sprintf("epoch %d", e)
+}
+
+func randomness(r jobs.Randomness) string {
+	if r.Value == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s of epoch %d, drawn at %d", hex.EncodeToString(r.Value), r.Epoch, r.At)
+}
+
+// explanation is what `sectors explain` prints: why a sector is where it is.
+type explanation struct {
+	Sector jobs.SectorID `json:"sector"`
+	State  string        `json:"state"`
+	Next   string        `json:"next,omitempty"` // what the next poll does; empty: it waits
+	Reason string        `json:"reason"`
+	Look   time.Time     `json:"look,omitzero"` // when it is looked at again
+	Faults []stageFault  `json:"faults"`
+}
+
+type stageFault struct {
+	Stage jobs.Stage `json:"stage"`
+	Again bool       `json:"again"` // the fault stands; false: a later attempt went well
+	jobs.Fault
+}
+
+func (a *app) explainCmd() *cobra.Command {
+	return a.jsonFlag(a.onSector("explain", "Say why a sector is where it is, and what happens next and when", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
+		if _, err := c.store.Load(ctx, id); err != nil {
+			return err
+		}
+		node, err := c.dial(ctx)
+		if err != nil {
+			return err
+		}
+		defer node.Close()
+		s, err := c.scheduler(node, "cli")
+		if err != nil {
+			return err
+		}
+		action, why, r, err := s.Explain(ctx, id)
+		if err != nil {
+			return err
+		}
+		e := explanation{Sector: id, State: stateOf(r), Reason: why.Text, Look: why.Look, Faults: []stageFault{}}
+		if action.Event != nil {
+			e.Next = action.Event.String()
+		}
+		for _, row := range jobs.Stages {
+			if sr := r.Stage(row.Stage); sr.Fault != nil {
+				e.Faults = append(e.Faults, stageFault{row.Stage, sr.State == jobs.Faulted, *sr.Fault})
+			}
+		}
+		return a.emit(e, func(w io.Writer) error { return printExplanation(w, e, time.Now()) })
+	}))
+}
+
+func printExplanation(w io.Writer, e explanation, now time.Time) error {
+	fmt.Fprintf(w, "%s is %s: %s\n", e.Sector, e.State, e.Reason)
+	if e.Next != "" {
+		fmt.Fprintf(w, "next: %s\n", e.Next)
+	}
+	if !e.Look.IsZero() {
+		fmt.Fprintf(w, "looked at again in %s\n", brief(max(e.Look.Sub(now), 0)))
+	}
+	for _, f := range e.Faults {
+		over := "over"
+		if f.Again {
+			over = "stands"
+		}
+		fmt.Fprintf(w, "fault of %s, attempt %d, %s (%s): %s\n", f.Stage, f.Attempt, ago(f.At, now), over, f.Error())
+	}
+	if e.State == "held" {
+		fmt.Fprintf(w, "to go on: lpseal sectors release %s\n", e.Sector)
+	}
+	return nil
+}
+
+func (a *app) logCmd() *cobra.Command {
+	var n int
+	cmd := a.onSector("log", "Print what happened to a sector", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
+		if _, err := c.store.Load(ctx, id); err != nil {
+			return err
+		}
+		lines, err := c.store.Log(ctx, id, n)
+		if err != nil {
+			return err
+		}
+		return a.emit(lines, func(w io.Writer) error {
+			return table(w, "AT\tBY\tWHAT", func(row func(string, ...any)) {
+				for _, l := range lines {
+					row("%s\t%s\t%s", l.At.Format(time.RFC3339), l.By, l.Text)
+				}
+			})
+		})
+	})
+	cmd.Flags().IntVarP(&n, "lines", "n", 100, "the last lines; 0: all")
+	return a.jsonFlag(cmd)
+}

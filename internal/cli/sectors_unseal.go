@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/spf13/cobra"
+
+	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/crash"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func (a *app) unsealCmd() *cobra.Command {
+	var out, prover string
+	var piece int
+	cmd := a.onSector("unseal", "Write a sector's data, decoded from its stored replica", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
+		r, err := c.store.Load(ctx, id)
+		if err != nil {
+			return err
+		}
+		pieces, err := chosen(r, piece)
+		if err != nil {
+			return err
+		}
+		p, err := newProver(configs.Lane{Prover: prover})
+		if err != nil {
+			return err
+		}
+		scratch, err := os.MkdirTemp(filepath.Dir(out), ".lpseal-unseal-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(scratch)
+		sealed, err := c.sealedFile(ctx, r, scratch)
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if err != nil {
+			return refused("name a new file with --out", "%w", err)
+		}
+		bar := a.progress(id.String())
+		defer bar.done()
+		if err := unseal(ctx, p, r, pieces, sealed, scratch, f, bar.report); err != nil {
+			_ = f.Close()
+			_ = os.Remove(out)
+			return fmt.Errorf("unseal %s: %w", id, err)
+		}
+		return f.Close()
+	})
+	cmd.Flags().StringVar(&out, "out", "", "file to write; it must not exist")
+	cmd.Flags().IntVar(&piece, "piece", -1, "only this piece, counted from 0 (default all, one after the other)")
+	cmd.Flags().StringVar(&prover, "prover", jobs.NativeProver, "prover that decodes")
+	_ = cmd.MarkFlagRequired("out")
+	return cmd
+}
+
+// extent is where a piece's raw bytes lie in the sector's unpadded data.
+type extent struct{ offset, size uint64 }
+
+// extents places the pieces as CommD does: each aligned to its own padded size.
+func extents(pieces []jobs.Piece) []extent {
+	out := make([]extent, len(pieces))
+	var end abi.PaddedPieceSize
+	for i, p := range pieces {
+		start := (end + p.Size - 1) / p.Size * p.Size
+		out[i] = extent{uint64(start.Unpadded()), p.RawSize}
+		end = start + p.Size
+	}
+	return out
+}
+
+// chosen are the extents to write.
+func chosen(r *jobs.Record, piece int) ([]extent, error) {
+	all := extents(r.Pieces)
+	switch {
+	case len(all) == 0:
+		return nil, refused("", "unseal %s: it is committed capacity and holds no data", r.ID)
+	case piece >= len(all):
+		return nil, notFound("pieces are counted from 0", "unseal %s: it has %d pieces", r.ID, len(all))
+	case piece >= 0:
+		return all[piece : piece+1], nil
+	}
+	return all, nil
+}
+
+// unseal decodes extents of a sector from its sealed file alone.
+func unseal(ctx context.Context, p jobs.Prover, r *jobs.Record, which []extent, sealed, scratch string, w io.Writer, report func(jobs.Progress)) error {
+	for i, e := range which {
+		key := filepath.Join(scratch, fmt.Sprintf("key-%d", i))
+		if err := os.Mkdir(key, 0o755); err != nil {
+			return err
+		}
+		if err := p.Unseal(ctx, r.Seal(), sealed, key, e.offset, e.size, w, report); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealedFile finds the stored replica on this host, or fetches it from the host that has it.
+func (c *cluster) sealedFile(ctx context.Context, r *jobs.Record, scratch string) (string, error) {
+	host, err := c.openFiles(crash.Worker)
+	if err != nil {
+		return "", err
+	}
+	if r.Stored == nil {
+		return "", refused("lpseal sectors explain "+r.ID.String()+" says what it waits for", "unseal %s: it is not stored yet", r.ID)
+	}
+	if path, err := host.Stored(r, jobs.SealedFile); err == nil {
+		return path, nil
+	}
+	path := filepath.Join(scratch, jobs.SealedFile)
+	f, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	if err := host.Fetch(ctx, r, jobs.SealedFile, f); err != nil {
+		_ = f.Close()
+		return "", fmt.Errorf("fetch the replica of %s: %w", r.ID, err)
+	}
+	return path, f.Close()
+}

@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lpseal/lpseal/internal/crash"
+	"github.com/lpseal/lpseal/internal/files"
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/worker"
+)
+
+func (a *app) workerCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Run a worker: it seals on this host's lanes and serves its storage paths",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.join(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			return c.runWorker(cmd.Context(), a.childConfig())
+		},
+	}
+	a.configFlag(cmd, "instance", "worker.instance", "name of this worker on its host")
+	a.configFlag(cmd, "host", "host.id", "name of this host")
+	return cmd
+}
+
+// runWorker is the worker daemon. When ctx ends it drains for a while and then leaves; child
+// processes go on and are adopted by the next start.
+func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error {
+	if len(c.cfg.Worker.Lanes) == 0 {
+		return usage("lpseal config default shows how lanes are written", "worker.lanes is empty: this worker would seal nothing")
+	}
+	if err := c.check(ctx); err != nil {
+		return err
+	}
+	host, err := c.openFiles(crash.Worker)
+	if err != nil {
+		return err
+	}
+	envs, lanes, err := c.lanes(ctx, host)
+	if err != nil {
+		return err
+	}
+	service, err := c.serveFiles(host)
+	if err != nil {
+		return err
+	}
+	defer service.close()
+	w, err := worker.New(worker.Options{
+		Host: c.cfg.Host.ID, Instance: c.cfg.Worker.Instance, Run: rand.Text(), Version: thisBuild().Version, FileURL: service.url,
+		StateDir: c.cfg.Host.StateDir, Lanes: lanes, Store: c.store, Queues: c.queues, Files: host,
+		Env: envs, Child: child, Policy: c.cfg.Policy.Jobs(), Log: c.logs.of("worker"),
+	})
+	if err != nil {
+		return err
+	}
+	return c.drive(ctx, w)
+}
+
+// drive runs a worker until ctx ends, then drains it and lets it leave.
+func (c *cluster) drive(ctx context.Context, w *worker.Worker) error {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var g errgroup.Group
+	g.Go(func() error { defer end(); return w.Run(life) })
+	select {
+	case <-life.Done(): // it could not join
+	case <-ctx.Done():
+		patience, cancel := context.WithTimeout(life, c.cfg.Worker.Drain)
+		defer cancel()
+		if err := w.Drain(patience); err != nil {
+			c.logs.of("worker").Info("leaving with work in hand; the next start adopts it", "err", err)
+		}
+		end()
+	}
+	return g.Wait()
+}
+
+// check sees that Redis can be trusted (design rule 14); what it can live with is logged.
+func (c *cluster) check(ctx context.Context) error {
+	err := c.store.Check(ctx)
+	var warning *sectors.Warning
+	if errors.As(err, &warning) {
+		for _, text := range warning.Texts {
+			c.logs.of("redis").Warn(text)
+		}
+		return nil
+	}
+	if err != nil {
+		return down("lpseal config view --origin shows where redis.url is set", err)
+	}
+	return nil
+}
+
+// openFiles opens this host's storage paths.
+func (c *cluster) openFiles(role crash.Role) (*files.Host, error) {
+	var dirs []string
+	for _, p := range c.cfg.Worker.Paths {
+		dirs = append(dirs, p.Dir)
+	}
+	return files.Open(files.Options{
+		Host: c.cfg.Host.ID, Paths: dirs, Peers: c.store.Workers, Secret: []byte(c.cfg.Worker.FileService.Secret.Reveal()),
+		Fence: func(ctx context.Context, id jobs.SectorID, s jobs.Stage) (int, error) {
+			r, err := c.store.Load(ctx, id)
+			if err != nil {
+				return 0, err
+			}
+			return r.Stage(s).Fence, nil
+		},
+		Role: role, Log: c.logs.of("files"),
+	})
+}
+
+// env is what a stage may touch in this process.
+func (c *cluster) env(prover jobs.Prover, node jobs.Chain, host *files.Host) *jobs.Env {
+	return &jobs.Env{
+		Prover: prover, Chain: node, Files: host, Pieces: files.NewSources(files.SourceOptions{}), Clock: clock{}, Rand: rand.Reader,
+		Progress: func(jobs.Progress) {},
+	}
+}
+
+type clock struct{}
+
+func (clock) Now() time.Time { return time.Now() }
+
+// lanes builds each lane's world.
+func (c *cluster) lanes(ctx context.Context, host *files.Host) (func(jobs.Lane) *jobs.Env, []jobs.Lane, error) {
+	node, err := c.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	context.AfterFunc(ctx, node.Close)
+	byName := map[string]*jobs.Env{}
+	var lanes []jobs.Lane
+	for _, l := range c.cfg.Worker.Lanes {
+		prover, err := newProver(l)
+		if err != nil {
+			return nil, nil, err
+		}
+		lanes = append(lanes, lane(l))
+		byName[prover.Name()] = c.env(prover, node, host)
+	}
+	return func(l jobs.Lane) *jobs.Env { return byName[l.Prover] }, lanes, nil
+}
+
+// fileService is the listener of a worker's file service; without one nothing listens.
+type fileService struct {
+	url    string
+	server *http.Server
+}
+
+func (s *fileService) close() {
+	if s.server != nil {
+		_ = s.server.Close()
+	}
+}
+
+func (c *cluster) serveFiles(host *files.Host) (*fileService, error) {
+	f := c.cfg.Worker.FileService
+	if f.Listen == "" {
+		return &fileService{}, nil
+	}
+	l, err := net.Listen("tcp", f.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("worker.file_service.listen: %w", err)
+	}
+	s := &fileService{url: or(f.Advertise, "http://"+l.Addr().String()), server: &http.Server{Handler: host.Handler(), ReadHeaderTimeout: 10 * time.Second}}
+	go func() {
+		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			c.logs.of("files").Error("the file service ended", "err", err)
+		}
+	}()
+	return s, nil
+}
+
+// configFlag is a flag for a configuration key that one command is often given.
+func (a *app) configFlag(cmd *cobra.Command, name, key, help string) {
+	cmd.Flags().Func(name, help+" ("+key+")", func(v string) error {
+		a.flags[key] = v
+		return nil
+	})
+}
