@@ -52,9 +52,16 @@ func Asks(r *Record, f *Facts) bool {
 		if s == Commit {
 			landed = r.Activation != 0
 		}
-		sent := r.Stage(s).State == Done || r.Stage(s).State == Faulted
-		if sent && !landed && (f.Messages[s].State.Terminal() || r.Stage(s).State == Faulted) {
-			return true
+		m := f.Messages[s].State
+		switch r.Stage(s).State {
+		case Faulted:
+			if !landed {
+				return true
+			}
+		case Done: // no message: the chain client found its effect there already
+			if !landed && (m == MessageNone || m.Terminal()) {
+				return true
+			}
 		}
 	}
 	// Before hours or gas are spent on a pre-commit, see that it still stands.
@@ -189,10 +196,13 @@ func tooLate(r *Record, f *Facts, p *Policy) (Action, Reason) {
 	if inFlight(r, PreCommit, f) {
 		return pass()
 	}
-	return newTicket(r, p, SDR, fmt.Sprintf("the ticket of epoch %d is too old to pre-commit at epoch %d", r.Ticket.Epoch, f.Head.Epoch))
+	return newTicket(r, f, p, SDR, fmt.Sprintf("the ticket of epoch %d is too old to pre-commit at epoch %d", r.Ticket.Epoch, f.Head.Epoch))
 }
 
-func newTicket(r *Record, p *Policy, s Stage, why string) (Action, Reason) {
+func newTicket(r *Record, f *Facts, p *Policy, s Stage, why string) (Action, Reason) {
+	if inFlight(r, PreCommit, f) {
+		return wait(f.Now.Add(p.Look), "%s, but a signed pre-commit message may still land: waiting for it to end", why)
+	}
 	if r.Retickets >= p.MaxRetickets {
 		text := fmt.Sprintf("%s, and %d tickets were replaced already: see that sdr to precommit fits into %d epochs", why, r.Retickets, p.TicketWindow)
 		return act(Held{Hold{Reason: text, Class: Deadline, Stage: s}}), Reason{Text: text}

@@ -40,7 +40,7 @@ func remedy(row *Row, r *Record, f *Facts, p *Policy) (Action, Reason) {
 		if r.PreCommitted() {
 			return hold(row, fault, fault.Text)
 		}
-		return newTicket(r, p, row.Stage, fault.Text)
+		return newTicket(r, f, p, row.Stage, fault.Text)
 	}
 	return badInput(row, r, f, p)
 }

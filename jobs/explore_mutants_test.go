@@ -1,0 +1,82 @@
+package jobs
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestExploreCatchesMutants breaks one rule at a time: the exploration must see
+// each.
+func TestExploreCatchesMutants(t *testing.T) {
+	t.Parallel()
+	for name, m := range map[string]struct {
+		rules rules
+		want  string
+	}{
+		"a claim by an older delivery is taken": {
+			rules{true, Decide, func(r *Record, e Event, now time.Time) (*Record, error) {
+				if c, ok := e.(Claimed); ok {
+					c.Task = r.Task(c.Task.Stage)
+					e = c
+				}
+				return Apply(r, e, now)
+			}}, "only the current task is claimed"},
+		"a zombie's completion is taken": {
+			rules{true, Decide, func(r *Record, e Event, now time.Time) (*Record, error) {
+				if c, ok := e.(Completed); ok {
+					c.Task, c.Claim = r.Task(c.Task.Stage), r.Stage(c.Task.Stage).Claim
+					e = c
+				}
+				return Apply(r, e, now)
+			}}, "only work of the current fence"},
+		"lost tasks are not looked for": {
+			rules{true, func(r *Record, f *Facts, p *Policy) (Action, Reason) {
+				f.Tasks = nil
+				return Decide(r, f, p)
+			}, Apply}, "no way leads to an end"},
+		"a failed message keeps its meaning": {
+			rules{true, Decide, func(r *Record, e Event, now time.Time) (*Record, error) {
+				next, err := Apply(r, e, now)
+				if m, ok := e.(MessageFault); ok && err == nil {
+					sr := next.Stage(m.Stage)
+					sr.Fence--
+					next.set(m.Stage, sr)
+				}
+				return next, err
+			}}, "stays done under its fence"},
+		"messages in flight are not waited for": {
+			rules{true, func(r *Record, f *Facts, p *Policy) (Action, Reason) {
+				f.Messages = nil
+				return Decide(r, f, p)
+			}, Apply}, "no way leads to an end"},
+		"a pre-commit on chain does not freeze the ticket": {
+			rules{true, Decide, func(r *Record, e Event, now time.Time) (*Record, error) {
+				next, err := Apply(r, e, now)
+				if _, ok := e.(RolledBack); ok && err == nil {
+					next.Ticket = Randomness{}
+				}
+				return next, err
+			}}, "freezes ticket"},
+		"a roll-back wipes nothing": {
+			rules{true, Decide, func(r *Record, e Event, now time.Time) (*Record, error) {
+				next, err := Apply(r, e, now)
+				if b, ok := e.(RolledBack); ok && err == nil && !b.NewTicket {
+					for s := range dependents(b.To) {
+						sr := next.Stage(s)
+						sr.Fence = r.Stage(s).Fence
+						next.set(s, sr)
+					}
+				}
+				return next, err
+			}}, "stays done under its fence"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := explore(&m.rules, 2, 200_000)
+			require.ErrorContains(t, err, m.want)
+			t.Log(err)
+		})
+	}
+}
