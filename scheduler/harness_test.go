@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/internal/redistest"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/jobs/jobstest"
@@ -23,6 +23,8 @@ import (
 )
 
 const miner = abi.ActorID(1000)
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // pipeline is a scheduler with everything around it; the test plays the workers.
 type pipeline struct {
@@ -56,16 +58,14 @@ func start(t testing.TB, rdb redis.UniversalClient) *pipeline {
 
 func startMini(t testing.TB) *pipeline {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
-	return start(t, rdb)
+	return start(t, redistest.StartMini(t).Client)
 }
 
 // scheduler makes one more scheduler over the same Redis and chain.
 func (p *pipeline) scheduler(name string) *scheduler.Scheduler {
 	p.t.Helper()
 	s, err := scheduler.New(scheduler.Options{
-		Store: p.store, Queues: p.queues, Chain: p.chain, Policy: p.policy, Clock: p.clock, Name: name, Log: slog.New(slog.DiscardHandler),
+		Store: p.store, Queues: p.queues, Chain: p.chain, Policy: p.policy, Clock: p.clock, Name: name, Log: quiet,
 		Period: time.Second,
 	})
 	require.NoError(p.t, err)

@@ -1,0 +1,159 @@
+package scheduler_test
+
+import (
+	"crypto/sha256"
+	"sync"
+	"testing"
+
+	commcid "github.com/filecoin-project/go-fil-commcid"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/scheduler"
+)
+
+// piece is one of 512 padded bytes that is full.
+func piece(t *testing.T, name string) jobs.Piece {
+	t.Helper()
+	sum := sha256.Sum256([]byte(name))
+	sum[31] &= 0x3f
+	c, err := commcid.PieceCommitmentV1ToCID(sum[:])
+	require.NoError(t, err)
+	return jobs.Piece{CID: c, Size: 512, RawSize: 508, Source: "/data/" + name}
+}
+
+func TestAddWritesARecordWithItsCommD(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	req := scheduler.Request{Miner: miner, Pieces: []jobs.Piece{piece(t, "a"), piece(t, "b")}, KeepUnsealed: true, Expiration: 10_000 + 300*2880}
+	req.Pieces[1].Source = "https://example.com/b.car"
+	made, err := p.Add(p.ctx, req, "ann")
+	require.NoError(t, err)
+	require.Len(t, made, 1)
+	r := p.record(made[0].ID)
+	require.Equal(t, abi.RegisteredSealProof_StackedDrg2KiBV1_1, r.Proof)
+	require.Equal(t, req.Pieces, r.Pieces)
+	require.True(t, r.KeepUnsealed)
+	require.Equal(t, req.Expiration, r.Expiration)
+	want, err := jobs.CommD(r.Proof, req.Pieces)
+	require.NoError(t, err)
+	require.Equal(t, want, r.CommD)
+	due, err := p.store.Due(p.ctx, p.clock.Now(), 0)
+	require.NoError(t, err)
+	require.Equal(t, []jobs.SectorID{r.ID}, due)
+	require.Equal(t, jobs.Committed, p.driveHome(r.ID).Outcome)
+}
+
+func TestPledgeGivesEachSectorANumberThatNobodyUsed(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	for _, n := range []abi.SectorNumber{0, 2, 3} {
+		p.chain.TakeNumber(jobs.SectorID{Miner: miner, Number: n})
+	}
+	var mu sync.Mutex
+	got := map[abi.SectorNumber]bool{}
+	var adding sync.WaitGroup
+	for range 4 {
+		adding.Go(func() {
+			made, err := p.Add(p.ctx, scheduler.Request{Miner: miner, Count: 5}, "ann")
+			assert.NoError(t, err)
+			assert.Len(t, made, 5)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range made {
+				assert.False(t, got[r.ID.Number], "%s twice", r.ID)
+				got[r.ID.Number] = true
+			}
+		})
+	}
+	adding.Wait()
+	require.Len(t, got, 20)
+	for _, used := range []abi.SectorNumber{0, 2, 3} {
+		require.False(t, got[used], "number %d is used on chain", used)
+	}
+	require.True(t, got[1] && got[22], "the lowest free ones: %v", got)
+
+	elsewhere, err := p.Add(p.ctx, scheduler.Request{Miner: 2000}, "ann")
+	require.NoError(t, err)
+	require.Zero(t, elsewhere[0].ID.Number, "each miner has numbers of its own")
+}
+
+func TestAddRefusesWhatCannotBeSealed(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	a := piece(t, "a")
+	with := func(change func(*jobs.Piece)) []jobs.Piece {
+		c := a
+		change(&c)
+		return []jobs.Piece{c}
+	}
+	sealed, err := commcid.ReplicaCommitmentV1ToCID(make([]byte, 32))
+	require.NoError(t, err)
+	for name, tc := range map[string]struct {
+		req  scheduler.Request
+		says []string
+	}{
+		"the same piece twice": {scheduler.Request{Pieces: []jobs.Piece{a, piece(t, "b"), a}}, []string{"piece 2 (" + a.CID.String() + ")", "same as piece 0"}},
+		"pieces too large": {
+			scheduler.Request{Pieces: append(with(func(c *jobs.Piece) { c.Size, c.RawSize = 2048, 2032 }), piece(t, "b"))},
+			[]string{"need 2560 bytes", "have 2048"},
+		},
+		"alignment overflows": {
+			scheduler.Request{Pieces: append([]jobs.Piece{piece(t, "b"), piece(t, "c")}, with(func(c *jobs.Piece) { c.Size, c.RawSize = 2048, 100 })...)},
+			[]string{"need 4096 bytes"},
+		},
+		"not a power of two":   {scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.Size = 300 })}, []string{"padded size 300"}},
+		"more bytes than size": {scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.RawSize = 509 })}, []string{"has 509 bytes", "holds 1 to 508"}},
+		"no bytes":             {scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.RawSize = 0 })}, []string{"has 0 bytes"}},
+		"no CID":               {scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.CID = cid.Undef })}, []string{"has no piece CID"}},
+		"a CommR as CID":       {scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.CID = sealed })}, []string{"is no piece CID"}},
+		"a relative path":      {scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.Source = "data/a" })}, []string{`"data/a"`, "neither an absolute path"}},
+		"another scheme":       {scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.Source = "file:///etc/passwd" })}, []string{"http(s)"}},
+		"two at once": {
+			scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.RawSize, c.Source = 0, "a" })},
+			[]string{"has 0 bytes", "neither an absolute path"},
+		},
+		"many of one": {scheduler.Request{Count: 2, Pieces: []jobs.Piece{a}}, []string{"2 sectors of the same pieces"}},
+		"too short a life": {
+			scheduler.Request{Expiration: 10_000 + 180*2880},
+			[]string{"not between", "from head 10000"},
+		},
+		"too long a life": {scheduler.Request{Expiration: 10_000 + 1279*2880}, []string{"not between"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.req.Miner = miner
+			made, err := p.Add(p.ctx, tc.req, "ann")
+			require.Error(t, err)
+			require.Empty(t, made)
+			for _, part := range tc.says {
+				require.ErrorContains(t, err, part)
+			}
+		})
+	}
+}
+
+func TestAddNamesAMinerThatTheChainDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.chain.Fail("Miner", jobs.Failf(jobs.Rejected, "actor not found"))
+	_, err := p.Add(p.ctx, scheduler.Request{Miner: miner}, "ann")
+	require.ErrorContains(t, err, "miner f01000: rejected: actor not found")
+}
+
+func TestANumberTakenOnChainMeanwhileHoldsTheSector(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	p.driveTo(id, jobs.PreCommit)
+	other := jobs.OnChainPreCommit{Epoch: 9_000, CommR: p.record(id).CommD, Expires: 1 << 30}
+	p.chain.SetPreCommit(id, &other)
+	p.fail(id, jobs.PreCommit, jobs.Failf(jobs.Rejected, "exit 16: sector number is in use"))
+	r := p.look(id)
+	require.NotNil(t, r.Hold)
+	require.Contains(t, r.Hold.Reason, "somebody else used the number")
+	require.Zero(t, p.chain.Sent(jobs.PreCommit))
+}
