@@ -26,7 +26,8 @@ func layerFile(layer int) string { return fmt.Sprintf("sc-02-data-layer-%d.dat",
 // output is a file that appears under its name only when it is whole and on disk.
 type output struct {
 	*os.File
-	path string
+	path  string
+	whole bool // committed
 }
 
 // create opens a file beside path, which takes its place at commit. A leftover of a
@@ -36,7 +37,7 @@ func create(path string) (*output, error) {
 	if err != nil {
 		return nil, fileFault(err)
 	}
-	return &output{f, path}, nil
+	return &output{File: f, path: path}, nil
 }
 
 // commit makes the file durable under its name.
@@ -47,6 +48,7 @@ func (o *output) commit() error {
 	if err := os.Rename(o.Name(), o.path); err != nil {
 		return fileFault(err)
 	}
+	o.whole = true
 	dir, err := os.Open(filepath.Dir(o.path))
 	if err != nil {
 		return fileFault(err)
@@ -54,9 +56,11 @@ func (o *output) commit() error {
 	return fileFault(errors.Join(dir.Sync(), dir.Close()))
 }
 
-// discard drops the file; after commit it does nothing.
+// discard drops the file unless it was committed. It is for defer: the error that
+// made the file useless is the one to report.
 func (o *output) discard() {
-	if o.Close() == nil {
+	if !o.whole {
+		_ = o.Close()
 		_ = os.Remove(o.Name())
 	}
 }

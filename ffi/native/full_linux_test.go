@@ -41,5 +41,7 @@ func TestFullDiskIsBusy(t *testing.T) {
 		full(path)
 		_, err := p.TreeRC(t.Context(), s, f, nil)
 		busy(err)
+		_, err = os.Lstat(path + ".tmp")
+		require.ErrorIs(t, err, os.ErrNotExist, "nothing is left beside %s", path)
 	}
 }

@@ -259,10 +259,19 @@ func TestVerifyVanillaRefusesForgers(t *testing.T) {
 		c1, err := o.prove(t.Context(), node(s.Seed), commR)
 		require.NoError(t, err)
 		err = VerifyVanilla(s, c1)
-		if forger.refuse == "" {
-			require.NoError(t, err, forger.name)
+		if forger.refuse != "" {
+			require.ErrorContains(t, err, forger.refuse, forger.name)
 			continue
 		}
-		require.ErrorContains(t, err, forger.refuse, forger.name)
+		require.NoError(t, err, forger.name)
+
+		// Even an honest prover cannot claim a CommR that its trees do not have.
+		other := vectorNamed(t, "2k-cc").seal(t)
+		s.CommR = other.CommR
+		commR, err = replicaCommitment(other.CommR)
+		require.NoError(t, err)
+		c1, err = o.prove(t.Context(), node(s.Seed), commR)
+		require.NoError(t, err)
+		require.ErrorContains(t, VerifyVanilla(s, c1), "do not compose to CommR")
 	}
 }
