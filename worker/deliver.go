@@ -121,7 +121,7 @@ func (d *delivery) complete(ctx context.Context, o outcome) error {
 
 // perform runs a light stage in this process.
 func (d *delivery) perform(ctx context.Context) (outcome, error) {
-	lock, o, err := d.lock(ctx)
+	lock, o, err := d.lock(ctx, time.Now().Add(lockPatience))
 	if lock == nil {
 		return o, err
 	}
@@ -157,12 +157,11 @@ func overdue(s jobs.Stage, limit time.Duration) *jobs.Fault {
 
 // lock takes the sector's locks and reads the record again: what an abort or a
 // roll-back called off meanwhile must not touch the sector's files (design rule 8).
-// No lock means that o or err says why.
-func (d *delivery) lock(ctx context.Context) (lock *files.Lock, o outcome, err error) {
+// Until the deadline it waits for locks that others hold. No lock means that o or err says why.
+func (d *delivery) lock(ctx context.Context, deadline time.Time) (lock *files.Lock, o outcome, err error) {
 	// A recovery stage and finalize move the sector's files away under whoever
 	// reads them.
 	wipes := d.row.Recovery || d.row.Stage == jobs.Finalize
-	deadline := time.Now().Add(lockPatience)
 	for {
 		lock, err = d.w.Files.Lock(d.record, d.row.Stage, wipes)
 		if err == nil {

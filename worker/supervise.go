@@ -90,7 +90,7 @@ func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, 
 		return fail(err)
 	}
 	defer slot.Close()
-	held, o, err := d.lock(ctx)
+	held, o, err := d.lock(ctx, time.Now().Add(lockPatience))
 	if held == nil {
 		return nil, o, err
 	}
@@ -169,7 +169,7 @@ func (d *delivery) watch(ctx context.Context, c *child) (outcome, error) {
 			c.since = st.Since
 		}
 		if time.Since(c.since) > limit {
-			tail := c.tail()
+			words := c.words()
 			c.kill(d.w.Child.Grace)
 			if rep, err := c.report(); err == nil && rep != nil {
 				return d.verdict(c) // it ended at the last moment
@@ -178,9 +178,7 @@ func (d *delivery) watch(ctx context.Context, c *child) (outcome, error) {
 			if b, _ := json.Marshal(told); told != (jobs.Progress{}) {
 				fault.Text += "; last progress " + string(b)
 			}
-			if tail != "" {
-				fault.Text += "; last output:\n" + tail
-			}
+			fault.Text += lastOutput(words)
 			return failed(fault), nil
 		}
 	}
@@ -204,5 +202,5 @@ func (d *delivery) verdict(c *child) (outcome, error) {
 	if st == nil && c.exited == nil {
 		return outcome{}, errVanished
 	}
-	return failed(diagnose(st, c.tail(), d.before)), nil
+	return failed(diagnose(st, c.words(), d.before)), nil
 }

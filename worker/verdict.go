@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -45,39 +47,75 @@ const crashed = "the proof process crashed"
 // retry mends, and holds the sector with its last words.
 const crashesTolerated = 2
 
-// diagnose says what killed a proof process that left no result. before is the
-// stage's record, which remembers the faults in a row.
-func diagnose(st *status, tail string, before jobs.StageRecord) *jobs.Fault {
-	words := ""
-	if tail != "" {
-		words = "; last output:\n" + tail
-	}
+// diagnose says what killed a proof process that left no result. words are its last
+// ones, before the stage's record, which remembers the faults in a row.
+func diagnose(st *status, words string, before jobs.StageRecord) *jobs.Fault {
 	fail := func(c jobs.FaultClass, format string, args ...any) *jobs.Fault {
 		f := jobs.Failf(c, format, args...)
-		f.Text += words
+		f.Text += lastOutput(words)
 		return f
 	}
-	switch {
-	case st == nil || !st.Ended:
+	if st == nil || !st.Ended {
 		return fail(jobs.Transient, "the child process was killed together with its shim, or the machine restarted")
+	}
+	signal := st.Signal
+	if signal == "" {
+		signal = runtimeSignal(words)
+	}
+	switch {
 	case st.OOMKill:
 		return fail(jobs.Busy, "the kernel killed the proof process for memory: give the lane less width or the machine more memory")
-	case says(tail, "no space left on device", "disk quota exceeded"):
+	case says(words, "no space left on device", "disk quota exceeded"):
 		return fail(jobs.Busy, "the disk is full: free space or add a path")
-	case says(tail, "out of memory", "cannot allocate memory", "memory allocation of"):
+	case says(words, "out of memory", "cannot allocate memory", "memory allocation of"):
 		return fail(jobs.Busy, "the proof process found no memory: give the lane less width or the machine more memory")
-	case st.Signal == "SIGKILL", st.Signal == "SIGTERM", st.Signal == "SIGINT", st.Signal == "SIGHUP", st.Exit == exitCalled:
+	case signal == "SIGKILL", signal == "SIGTERM", signal == "SIGINT", signal == "SIGHUP", st.Exit == exitCalled:
 		return fail(jobs.Transient, "the proof process was stopped from outside (%s)", ending(st))
-	case st.Signal == "SIGXCPU", st.Signal == "SIGXFSZ":
-		return fail(jobs.Busy, "the proof process met a limit of this host (%s): raise ulimit", st.Signal)
-	case st.Signal != "":
+	case signal == "SIGXCPU", signal == "SIGXFSZ":
+		return fail(jobs.Busy, "the proof process met a limit of this host (%s): raise ulimit", signal)
+	case signal != "":
 		class := jobs.Transient
 		if before.Faults >= crashesTolerated && before.Fault != nil && strings.HasPrefix(before.Fault.Text, crashed) {
 			class = jobs.Bug
 		}
-		return fail(class, crashed+" (%s)", st.Signal)
+		return fail(class, crashed+" (%s)", signal)
 	}
 	return fail(jobs.Bug, "the proof process ended without a result (%s)", ending(st))
+}
+
+func lastOutput(words string) string {
+	if words == "" {
+		return ""
+	}
+	return "; last output:\n" + words
+}
+
+// obituary starts the line in which a Go or Rust program says what it dies of.
+var obituary = regexp.MustCompile(`^(panic: |fatal error: |thread '.*' .*panicked|SIG[A-Z]+: |memory allocation of )`)
+
+// lastWords picks the lines about a program's end: those around its obituary, for
+// long dumps may follow it, or simply the last ones.
+func lastWords(output string) string {
+	const before, all = 4, 12
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	from := max(0, len(lines)-all)
+	if at := slices.IndexFunc(lines, obituary.MatchString); at >= 0 {
+		from = min(from, max(0, at-before))
+	}
+	return strings.Join(lines[from:min(len(lines), from+all)], "\n")
+}
+
+var fatalSignal = regexp.MustCompile(`(?m)^(?:SIG[A-Z]+|\[signal SIG[A-Z]+): `)
+
+// runtimeSignal is the signal that a Go program died of, as its runtime tells: it
+// catches those of C and Rust code, prints a dump and exits with code 2. A signal
+// within a panic is a Go program's own nil pointer, not a crash.
+func runtimeSignal(words string) string {
+	if strings.Contains(words, "panic: ") {
+		return ""
+	}
+	m := fatalSignal.FindString(words)
+	return strings.TrimSuffix(strings.TrimPrefix(m, "[signal "), ": ")
 }
 
 func ending(st *status) string {

@@ -193,9 +193,9 @@ func (f folder) status() (*status, error) {
 	return &s, nil
 }
 
-// tail is the end of what the processes printed.
-func (f folder) tail() string {
-	const most, lines = 2048, 12
+// words are the last words of the processes: what they printed about their end.
+func (f folder) words() string {
+	const most = 256 << 10 // a Go runtime's dump of all goroutines may be long
 	file, err := os.Open(f.file(stderrFile))
 	if err != nil {
 		return ""
@@ -205,6 +205,5 @@ func (f folder) tail() string {
 		_, _ = file.Seek(-most, io.SeekEnd)
 	}
 	b, _ := io.ReadAll(io.LimitReader(file, most))
-	text := strings.Split(strings.TrimSpace(strings.ToValidUTF8(string(b), "?")), "\n")
-	return strings.Join(text[max(0, len(text)-lines):], "\n")
+	return lastWords(strings.ToValidUTF8(string(b), "?"))
 }

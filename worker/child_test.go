@@ -1,0 +1,392 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// TestEndingsOfAProofProcess kills proof processes in every way that we tell apart.
+func TestEndingsOfAProofProcess(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, act string
+		class     jobs.FaultClass
+		text      []string
+	}{
+		{"panic in the stage", "panic", jobs.Bug, []string{"a stage's own panic", "world_test.go"}},
+		{"panic in another goroutine", "stray panic", jobs.Bug, []string{"exit code 2", "a panic of another goroutine"}},
+		{"error nobody classified", "unclassified", jobs.Bug, []string{"nobody knows this"}},
+		{"exit", "exit", jobs.Bug, []string{"exit code 3", "leaving early"}},
+		{"full disk", "enospc", jobs.Busy, []string{"the disk is full"}},
+		{"segmentation violation", strconv.Itoa(int(syscall.SIGSEGV)), jobs.Transient, []string{crashed, "SIGSEGV"}},
+		{"abort", strconv.Itoa(int(syscall.SIGABRT)), jobs.Transient, []string{crashed, "SIGABRT"}},
+		{"killed by somebody", strconv.Itoa(int(syscall.SIGKILL)), jobs.Transient, []string{"from outside", "SIGKILL"}},
+		{"told to end by somebody", strconv.Itoa(int(syscall.SIGTERM)), jobs.Transient, []string{"from outside", "exit code 75"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.run(w.options("w0"))
+			w.set(t, scene{Act: c.act})
+			task := w.schedule(w.sector().ID, jobs.SDR, false)
+			sr := w.awaitState(task, jobs.Faulted)
+			w.awaitTask(task, jobs.TaskCompleted)
+			require.Equal(t, c.class, sr.Fault.Class, sr.Fault.Text)
+			for _, text := range c.text {
+				require.Contains(t, sr.Fault.Text, text)
+			}
+		})
+	}
+}
+
+func TestPanicOfALightStage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(w.options("w0"))
+	w.set(t, scene{Act: "panic"})
+	task := w.schedule(w.sector().ID, jobs.Finalize, false)
+	sr := w.awaitState(task, jobs.Faulted)
+	w.awaitTask(task, jobs.TaskCompleted)
+	require.Equal(t, jobs.Bug, sr.Fault.Class)
+	require.Contains(t, sr.Fault.Text, "world_test.go", "the stack")
+}
+
+// TestThirdCrashIsABug: a crash may be a flipped bit; three running are not.
+func TestThirdCrashIsABug(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(w.options("w0"))
+	w.set(t, scene{Act: strconv.Itoa(int(syscall.SIGSEGV))})
+	id := w.sector().ID
+	for i, class := range []jobs.FaultClass{jobs.Transient, jobs.Transient, jobs.Bug} {
+		task := w.schedule(id, jobs.SDR, false)
+		sr := w.awaitState(task, jobs.Faulted)
+		require.Equal(t, class, sr.Fault.Class)
+		require.Equal(t, i+1, sr.Fault.Attempt)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	for _, s := range []jobs.Stage{jobs.SDR, jobs.DropLayers} {
+		t.Run(string(s), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			o := w.options("w0")
+			o.Child.Deadline = func(*jobs.Row) time.Duration { return 500 * time.Millisecond }
+			w.run(o)
+			act := scene{Act: "gate"}
+			if jobs.RowOf(s).Heavy {
+				act.Act = "stubborn" // SIGTERM is not enough
+			}
+			w.set(t, act)
+			task := w.schedule(w.sector().ID, s, false)
+			sr := w.awaitState(task, jobs.Faulted)
+			w.awaitTask(task, jobs.TaskCompleted)
+			require.Equal(t, jobs.Transient, sr.Fault.Class)
+			require.Contains(t, sr.Fault.Text, "did not end within 500ms")
+			require.False(t, folderOf(w.state(), task).live())
+		})
+	}
+}
+
+// TestAbortKills: an abort ends the whole process group within two seconds, with
+// the default periods, however little the stage cares for SIGTERM.
+func TestAbortKills(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options("w0")
+	o.Child.Poll, o.Child.Grace = 0, 0
+	w.run(o)
+	w.set(t, scene{Act: "stubborn"})
+	task := w.schedule(w.sector().ID, jobs.SDR, false)
+	w.awaitStart(1)
+	f := folderOf(w.state(), task)
+	require.Contains(t, awaitWorker(w, func(me jobs.Worker) bool { return len(me.Children) > 0 }).Children, task.WorkID())
+
+	ordered := time.Now()
+	_, err := w.store.Apply(w.ctx, task.ID, jobs.Aborted{Why: "test"}, "test", time.Now())
+	require.NoError(t, err)
+	await(t, "the group dies", func() bool { return !f.live() })
+	require.Less(t, time.Since(ordered), 2*time.Second)
+	await(t, "the handler returns nil", func() bool {
+		load, err := w.queues.Load(w.ctx)
+		require.NoError(t, err)
+		return load["sdr.h1"] == 0
+	})
+	require.Equal(t, jobs.Idle, w.load(task.ID).Stage(jobs.SDR).State)
+	require.Len(t, w.starts(t), 1)
+}
+
+// TestAbortEndsALightStage: its context ends, and nothing is written.
+func TestAbortEndsALightStage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(w.options("w0"))
+	w.set(t, scene{Act: "gate"})
+	task := w.schedule(w.sector().ID, jobs.DropLayers, false)
+	w.awaitStart(1)
+	_, err := w.store.Apply(w.ctx, task.ID, jobs.Aborted{Why: "test"}, "test", time.Now())
+	require.NoError(t, err)
+	await(t, "the handler returns", func() bool {
+		load, err := w.queues.Load(w.ctx)
+		require.NoError(t, err)
+		return load["io.h1"] == 0
+	})
+	require.Equal(t, jobs.Idle, w.load(task.ID).Stage(jobs.DropLayers).State)
+}
+
+// awaitWorker waits until h1/w0's heartbeat says something.
+func awaitWorker(w *world, says func(jobs.Worker) bool) (me jobs.Worker) {
+	w.t.Helper()
+	await(w.t, "the heartbeat says so", func() bool {
+		all, err := w.store.Workers(w.ctx)
+		require.NoError(w.t, err)
+		for _, me = range all {
+			if me.Name() == "h1/w0" && says(me) {
+				return true
+			}
+		}
+		return false
+	})
+	return me
+}
+
+// TestLostLeaseDetaches hands deliveries to the lane itself, so that a lease can be
+// lost at will: the child goes on, and the next claim adopts it.
+func TestLostLeaseDetaches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Act: "gate"})
+
+	ctx, lose := context.WithCancelCause(w.ctx)
+	first := make(chan error, 1)
+	go func() { first <- worker.lanes[0].handle(ctx, task) }()
+	pid := w.awaitStart(1)
+	lost := context.DeadlineExceeded
+	lose(lost)
+	require.ErrorIs(t, <-first, lost, "the queue must hear of it")
+	require.True(t, alive(pid))
+	require.Equal(t, jobs.Running, w.load(task.ID).Stage(jobs.SDR).State)
+
+	second := make(chan error, 1)
+	go func() { second <- worker.lanes[0].handle(w.ctx, task) }()
+	await(t, "the second claim", func() bool { return w.load(task.ID).Stage(jobs.SDR).Claim == 2 })
+	w.place.open(t)
+	require.NoError(t, <-second)
+	sr := w.load(task.ID).Stage(jobs.SDR)
+	require.Equal(t, jobs.Done, sr.State)
+	require.Equal(t, 1, sr.Attempt)
+	require.Len(t, w.starts(t), 1, "the work was done once")
+}
+
+// idle makes a worker that pulls nothing, and a task that nobody pulls.
+func (w *world) idle(s jobs.Stage) (*Worker, jobs.TaskRef) {
+	w.t.Helper()
+	worker, err := New(w.options("w0"))
+	require.NoError(w.t, err)
+	worker.life = w.ctx
+	return worker, w.schedule(w.sector().ID, s, false)
+}
+
+// TestLaterClaimSupersedes: the earlier of two watchers leaves the child to the
+// later one.
+func TestLaterClaimSupersedes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Act: "gate"})
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { first <- worker.lanes[0].handle(w.ctx, task) }()
+	w.awaitStart(1)
+	go func() { second <- worker.lanes[0].handle(w.ctx, task) }()
+	require.NoError(t, <-first)
+	w.place.open(t)
+	require.NoError(t, <-second)
+	require.Equal(t, jobs.Done, w.load(task.ID).Stage(jobs.SDR).State)
+	require.Len(t, w.starts(t), 1)
+}
+
+// TestKilledWorkerIsAdopted kills a worker process with SIGKILL. Its child goes on;
+// the next run of the instance takes the heartbeat's place at once and adopts it.
+func TestKilledWorkerIsAdopted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set(t, scene{Act: "gate"})
+	self, err := os.Executable()
+	require.NoError(t, err)
+	text, err := json.Marshal(w.place)
+	require.NoError(t, err)
+	victim := exec.Command(self, "worker", string(text))
+	victim.Stderr = os.Stderr
+	require.NoError(t, victim.Start())
+	task := w.schedule(w.sector().ID, jobs.SDR, false)
+	pid := w.awaitStart(1)
+	require.NoError(t, victim.Process.Kill())
+	require.Error(t, victim.Wait())
+	require.True(t, alive(pid), "a child outlives its worker")
+
+	w.run(w.options("w0"))
+	// The scheduler sees a claim of a run that is gone, and delivers again.
+	again := w.schedule(task.ID, jobs.SDR, true)
+	await(t, "the second claim", func() bool { return w.load(task.ID).Stage(jobs.SDR).Claim == 2 })
+	w.place.open(t)
+	sr := w.awaitState(again, jobs.Done)
+	require.Equal(t, 1, sr.Attempt)
+	require.Len(t, w.starts(t), 1, "the work was done once")
+}
+
+// TestFinishedResultIsUsed: the child ended well while nobody watched.
+func TestFinishedResultIsUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Act: "gate"})
+	w.startAndLeave(worker, task)
+	w.place.open(t)
+	f := folderOf(w.state(), task)
+	await(t, "the child ends", func() bool { return !f.live() })
+	require.NoError(t, worker.lanes[0].handle(w.ctx, task))
+	require.Equal(t, jobs.Done, w.load(task.ID).Stage(jobs.SDR).State)
+	require.Len(t, w.starts(t), 1, "the work was done once")
+}
+
+func (w *world) startAndLeave(worker *Worker, task jobs.TaskRef) {
+	w.t.Helper()
+	ctx, leave := context.WithCancel(w.ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- worker.lanes[0].handle(ctx, task) }()
+	w.awaitStart(len(w.starts(w.t)) + 1)
+	leave()
+	require.Error(w.t, <-ended)
+}
+
+// TestUnseenFaultIsNotUsed: a fault that nobody heard of belongs to its run. The
+// next delivery runs anew.
+func TestUnseenFaultIsNotUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	f := folderOf(w.state(), task)
+	require.NoError(t, os.MkdirAll(f.path, 0o755))
+	require.NoError(t, f.write(resultFile, &report{Work: task.WorkID(), Fault: jobs.Failf(jobs.Busy, "then")}))
+	require.NoError(t, worker.lanes[0].handle(w.ctx, task))
+	require.Equal(t, jobs.Done, w.load(task.ID).Stage(jobs.SDR).State)
+}
+
+// TestForeignResultIsNotUsed: a result counts for its work id only.
+func TestForeignResultIsNotUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.C2)
+	w.set(t, scene{Fault: jobs.Failf(jobs.Funds, "it ran")})
+	other := task
+	other.Fence++
+	f := folderOf(w.state(), task)
+	require.NoError(t, os.MkdirAll(f.path, 0o755))
+	require.NoError(t, f.write(resultFile, &report{Work: other.WorkID(), Result: &jobs.Result{PoRep: []byte("of another fence")}}))
+	require.NoError(t, worker.lanes[2].handle(w.ctx, task))
+	require.Contains(t, w.load(task.ID).Stage(jobs.C2).Fault.Text, "it ran")
+}
+
+// TestDetachedChildKeepsItsSlot: asynq gives the place of a lost lease away at once;
+// the slot is the child's until it ends.
+func TestDetachedChildKeepsItsSlot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, first := w.idle(jobs.SDR)
+	worker.lanes[0].decl.Width = 1
+	w.set(t, scene{Act: "gate"})
+	w.startAndLeave(worker, first)
+	second := w.schedule(w.sector().ID, jobs.SDR, false)
+	ended := make(chan error, 1)
+	go func() { ended <- worker.lanes[0].handle(w.ctx, second) }()
+	await(t, "it says that it waits", func() bool {
+		p, err := w.store.Progress(w.ctx, []jobs.SectorID{second.ID})
+		require.NoError(t, err)
+		return p[second.ID][jobs.SDR].Step == "waiting for a free slot"
+	})
+	require.Len(t, w.starts(t), 1, "one child on a lane of width 1")
+	w.place.open(t)
+	require.NoError(t, <-ended)
+	require.Equal(t, jobs.Done, w.load(second.ID).Stage(jobs.SDR).State)
+}
+
+// TestSweepKillsWhatNobodyWatches: the work was aborted while its worker was away.
+func TestSweepKillsWhatNobodyWatches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Act: "stubborn"})
+	w.startAndLeave(worker, task)
+	f := folderOf(w.state(), task)
+	require.NoError(t, worker.sweep(w.ctx))
+	require.True(t, f.live(), "it is still wanted")
+	_, err := w.store.Apply(w.ctx, task.ID, jobs.Aborted{Why: "test"}, "test", time.Now())
+	require.NoError(t, err)
+	require.NoError(t, worker.sweep(w.ctx))
+	require.False(t, f.live())
+	require.NoDirExists(t, f.path)
+}
+
+// TestNewerAttemptKillsOlder: they would fight for the sector's locks.
+func TestNewerAttemptKillsOlder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Act: "stubborn"})
+	w.startAndLeave(worker, task)
+	w.place.set(t, scene{})
+	newer := w.schedule(task.ID, jobs.SDR, false)
+	require.NoError(t, worker.lanes[0].handle(w.ctx, newer))
+	require.Equal(t, jobs.Done, w.load(task.ID).Stage(jobs.SDR).State)
+	require.False(t, folderOf(w.state(), task).live())
+}
+
+// TestShimIsKilled: the proof process goes on without it, and its result counts.
+func TestShimIsKilled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Act: "gate"})
+	ended := make(chan error, 1)
+	go func() { ended <- worker.lanes[0].handle(w.ctx, task) }()
+	w.awaitStart(1)
+	f := folderOf(w.state(), task)
+	st, err := f.status()
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(st.Group, syscall.SIGKILL))
+	await(t, "the shim is gone", func() bool { return !alive(st.Group) })
+	require.True(t, f.live(), "the proof process holds the inherited lock")
+	w.place.open(t)
+	require.NoError(t, <-ended)
+	require.Equal(t, jobs.Done, w.load(task.ID).Stage(jobs.SDR).State)
+}
+
+// TestProgressIsPassedOn from the child's file to the store.
+func TestProgressIsPassedOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Method: "Seal", Act: "gate"}) // after the layers
+	ended := make(chan error, 1)
+	go func() { ended <- worker.lanes[0].handle(w.ctx, task) }()
+	await(t, "the last layer is told", func() bool {
+		p, err := w.store.Progress(w.ctx, []jobs.SectorID{task.ID})
+		require.NoError(t, err)
+		return p[task.ID][jobs.SDR] == jobs.Progress{Step: "layer 2/2", Done: 2, Total: 2}
+	})
+	w.place.open(t)
+	require.NoError(t, <-ended)
+}

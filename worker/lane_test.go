@@ -1,0 +1,186 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
+)
+
+// unfit gives what the heartbeat says of a lane class.
+func unfit(me jobs.Worker, c jobs.Class) string {
+	for _, l := range me.Lanes {
+		if l.Class == c {
+			return l.Unfit
+		}
+	}
+	return "no such lane"
+}
+
+// TestTwoFaultsTakeTheLaneOut, until its time is over; then one more is enough.
+func TestTwoFaultsTakeTheLaneOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options("w0")
+	clock := jobstest.NewClock()
+	o.Clock, o.UnfitFor = clock, time.Minute
+	w.run(o)
+	w.set(t, scene{Fault: jobs.Failf(jobs.Busy, "parameters are missing")})
+	fail := func() {
+		w.awaitState(w.schedule(w.sector().ID, jobs.DropLayers, false), jobs.Faulted)
+	}
+	fail()
+	require.Empty(t, unfit(awaitWorker(w, func(jobs.Worker) bool { return true }), jobs.ClassIO))
+	fail()
+	me := awaitWorker(w, func(me jobs.Worker) bool { return unfit(me, jobs.ClassIO) != "" })
+	require.Contains(t, unfit(me, jobs.ClassIO), "parameters are missing")
+	require.Empty(t, unfit(me, jobs.ClassSDR), "other lanes serve")
+
+	waiting := w.schedule(w.sector().ID, jobs.DropLayers, false)
+	w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Faulted) // time passes
+	require.Equal(t, jobs.Queued, w.load(waiting.ID).Stage(jobs.DropLayers).State, "it takes nothing")
+
+	clock.Advance(time.Minute)
+	w.awaitState(waiting, jobs.Faulted)
+	awaitWorker(w, func(me jobs.Worker) bool { return unfit(me, jobs.ClassIO) != "" })
+
+	w.set(t, scene{})
+	clock.Advance(time.Minute)
+	w.awaitState(w.schedule(w.sector().ID, jobs.DropLayers, false), jobs.Done)
+	require.Empty(t, unfit(awaitWorker(w, func(jobs.Worker) bool { return true }), jobs.ClassIO))
+}
+
+// TestFaultsOfSectorsSayNothingAboutTheLane: a bad piece fails on any machine.
+func TestFaultsOfSectorsSayNothingAboutTheLane(t *testing.T) {
+	t.Parallel()
+	accusing := map[jobs.FaultClass]bool{jobs.Busy: true, jobs.Bug: true}
+	for _, class := range jobs.FaultClasses {
+		o := failed(jobs.Failf(class, "x"))
+		require.Equal(t, accusing[class], o.accuses(), "%s", class)
+	}
+	require.True(t, failed(jobs.Failf(jobs.Transient, crashed+" (SIGSEGV)")).accuses())
+}
+
+func TestGPUs(t *testing.T) {
+	t.Parallel()
+	two := func() ([]GPU, error) { return []GPU{{0, "GPU-aa11"}, {1, "GPU-bb22"}}, nil }
+	none := func() ([]GPU, error) { return nil, nil }
+	broken := func() ([]GPU, error) { return nil, errors.New("driver is gone") }
+	for name, c := range map[string]struct {
+		lane jobs.Lane
+		list func() ([]GPU, error)
+		want string
+	}{
+		"native needs none":   {jobs.Lane{Class: jobs.ClassGPU, Prover: jobs.NativeProver, Device: "7"}, none, ""},
+		"cpu lane needs none": {jobs.Lane{Class: jobs.ClassCPU, Prover: "filcrypto"}, none, ""},
+		"none there":          {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto"}, none, "shows none"},
+		"any will do":         {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto"}, two, ""},
+		"by index":            {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto", Device: "1"}, two, ""},
+		"by UUID":             {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto", Device: "GPU-bb"}, two, ""},
+		"several":             {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto", Device: "0, 2"}, two, "GPU 2 is not among the 2"},
+		"driver is gone":      {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto"}, broken, "driver is gone"},
+	} {
+		why := gpuMissing(c.lane, c.list)
+		if c.want == "" {
+			require.Empty(t, why, name)
+		} else {
+			require.Contains(t, why, c.want, name)
+		}
+	}
+}
+
+// TestLaneWithoutItsGPU serves again when the GPU is back.
+func TestLaneWithoutItsGPU(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options("w0")
+	seen := make(chan []GPU, 1)
+	seen <- nil
+	o.GPUs = func() ([]GPU, error) {
+		gpus := <-seen
+		seen <- gpus
+		return gpus, nil
+	}
+	for i := range o.Lanes {
+		o.Lanes[i].Prover = "filcrypto"
+	}
+	w.run(o)
+	me := awaitWorker(w, func(me jobs.Worker) bool { return unfit(me, jobs.ClassGPU) != "" })
+	require.Empty(t, unfit(me, jobs.ClassCPU))
+	task := w.schedule(w.sector().ID, jobs.C2, false)
+	w.set(t, scene{Fault: jobs.Failf(jobs.Funds, "it runs")})
+	<-seen
+	seen <- []GPU{{Index: 0}}
+	w.awaitState(task, jobs.Faulted)
+	awaitWorker(w, func(me jobs.Worker) bool { return unfit(me, jobs.ClassGPU) == "" })
+}
+
+// TestDrain stops pulling and waits for what is in hand.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.run(w.options("w0"))
+	w.set(t, scene{Act: "gate"})
+	inHand := w.schedule(w.sector().ID, jobs.SDR, false)
+	w.awaitStart(1)
+
+	hurried, cancel := context.WithTimeout(w.ctx, 100*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, worker.Drain(hurried), "1 deliveries still run")
+	me := awaitWorker(w, func(me jobs.Worker) bool { return me.Draining })
+	require.Equal(t, 1, me.Lanes[0].Busy)
+	after := w.schedule(w.sector().ID, jobs.SDR, false)
+
+	w.place.open(t)
+	require.NoError(t, worker.Drain(w.ctx))
+	require.Equal(t, jobs.Done, w.load(inHand.ID).Stage(jobs.SDR).State)
+	require.Equal(t, jobs.Queued, w.load(after.ID).Stage(jobs.SDR).State)
+}
+
+// TestOrderToDrain is obeyed, told, and taken back.
+func TestOrderToDrain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(w.options("w0"))
+	require.NoError(t, w.store.SetDraining(w.ctx, "h1/w0", true))
+	awaitWorker(w, func(me jobs.Worker) bool { return me.Draining })
+	// Workers() honours the order by itself: wait until the worker has heard of it.
+	await(t, "the servers stop", func() bool { return w.servers() == 0 })
+	task := w.schedule(w.sector().ID, jobs.DropLayers, false)
+	require.NoError(t, w.store.SetDraining(w.ctx, "h1/w0", false))
+	w.awaitState(task, jobs.Done)
+}
+
+// servers counts live queue servers.
+func (w *world) servers() int {
+	w.t.Helper()
+	n, err := w.rdb.ZCard(w.ctx, "asynq:servers").Result()
+	require.NoError(w.t, err)
+	return int(n)
+}
+
+// TestTwoOfOneName: the second is refused, on this host and, by the heartbeat, from
+// another state folder.
+func TestTwoOfOneName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(w.options("w0"))
+	awaitWorker(w, func(jobs.Worker) bool { return true })
+
+	second, err := New(w.options("w0"))
+	require.NoError(t, err)
+	require.ErrorContains(t, second.Run(w.ctx), "another process runs this instance")
+
+	o := w.options("w0")
+	o.StateDir = t.TempDir()
+	third, err := New(o)
+	require.NoError(t, err)
+	var taken *sectors.InstanceTakenError
+	require.ErrorAs(t, third.Run(w.ctx), &taken)
+}
