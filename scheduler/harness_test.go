@@ -205,7 +205,7 @@ func queued(r *jobs.Record) (out []jobs.Stage) {
 // nothing queued, time and chain move on; a hold is released.
 func (p *pipeline) drive(id jobs.SectorID, stop func(*jobs.Record) bool) *jobs.Record {
 	p.t.Helper()
-	for range 400 {
+	for range 200 {
 		r := p.look(id)
 		if stop(r) {
 			return r
@@ -219,8 +219,8 @@ func (p *pipeline) drive(id jobs.SectorID, stop func(*jobs.Record) bool) *jobs.R
 			p.finish(id, ready[0])
 			continue
 		}
-		p.chain.Advance(1)
-		p.clock.Advance(time.Second)
+		p.chain.Advance(5)
+		p.clock.Advance(5 * time.Second)
 	}
 	r := p.record(id)
 	_, why := p.explain(id)

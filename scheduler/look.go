@@ -12,10 +12,11 @@ import (
 // messageStages are the stages whose work is a message.
 var messageStages = []jobs.Stage{jobs.PreCommit, jobs.Commit}
 
-// intentGrace is how long a written intent may be without its task before the task
-// counts as lost: a scheduler beside this one may be between the two writes. A
-// needless second delivery would do no harm, only noise.
-const intentGrace = 2 * time.Second
+// youth is for how long after a write the facts around it are not believed: a
+// scheduler may be between an intent and its task, and a worker may have joined and
+// claimed after the live ones were read. A needless second delivery would do no
+// harm, only noise.
+const youth = 2 * time.Second
 
 // look is one sector being looked at.
 type look struct {
@@ -26,62 +27,86 @@ type look struct {
 	unasked error
 }
 
-// gather reads in bulk what is true of the sectors outside their records: the
-// states of their tasks, and of their messages.
-func (s *Scheduler) gather(ctx context.Context, records []*jobs.Record) ([]*look, error) {
+// slot is where the answer to a bulk question belongs.
+type slot struct {
+	*look
+	stage jobs.Stage
+}
+
+// gather reads in bulk what is true of the sectors outside their records.
+func (s *Scheduler) gather(ctx context.Context, w *world, records []*jobs.Record) ([]*look, error) {
 	looks := make([]*look, len(records))
-	var tasks []queue.Ref
-	var meanings []jobs.Meaning
-	var setTask []func(jobs.TaskState)
-	var setMessage []func(jobs.Message, error)
-	now := s.clock.Now()
 	for i, r := range records {
-		l := &look{record: r, facts: jobs.Facts{Messages: map[jobs.Stage]jobs.Message{}, Tasks: map[jobs.Stage]jobs.TaskState{}}}
-		looks[i] = l
-		for stage, sr := range r.Stages {
-			if sr.State != jobs.Queued && sr.State != jobs.Running {
-				continue
+		looks[i] = &look{record: r, facts: jobs.Facts{
+			Messages: map[jobs.Stage]jobs.Message{},
+			Tasks:    map[jobs.Stage]jobs.TaskState{},
+		}}
+		w.see(&looks[i].facts)
+	}
+	s.askMessages(ctx, looks)
+	return looks, s.readTasks(ctx, w, looks)
+}
+
+func (s *Scheduler) readTasks(ctx context.Context, w *world, looks []*look) error {
+	var slots []slot
+	var refs []queue.Ref
+	for _, l := range looks {
+		for stage, sr := range l.record.Stages {
+			if sr.State == jobs.Queued || sr.State == jobs.Running {
+				slots = append(slots, slot{l, stage})
+				refs = append(refs, queue.Ref{Task: l.record.Task(stage), Queue: sr.Queue})
 			}
-			tasks = append(tasks, queue.Ref{Task: r.Task(stage), Queue: sr.Queue})
-			setTask = append(setTask, func(t jobs.TaskState) {
-				if t == jobs.TaskAbsent && sr.State == jobs.Queued && now.Sub(sr.Since) < intentGrace {
-					t = jobs.TaskUnread
-				}
-				l.facts.Tasks[stage] = t
-			})
 		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	states, err := s.queues.States(ctx, refs)
+	if err != nil {
+		return fmt.Errorf("read the states of %d tasks: %w", len(refs), err)
+	}
+	for i, at := range slots {
+		at.facts.Tasks[at.stage] = w.judge(states[i], at.record.Stage(at.stage))
+	}
+	return nil
+}
+
+// judge sees what the queue alone cannot: that an active task's worker is gone, and
+// that it is too early to miss a task.
+func (w *world) judge(t jobs.TaskState, sr jobs.StageRecord) jobs.TaskState {
+	young := sr.Since.After(w.now.Add(-youth))
+	switch {
+	case t == jobs.TaskAbsent && sr.State == jobs.Queued && young:
+		return jobs.TaskUnread
+	case t == jobs.TaskActive && sr.State == jobs.Running && !young && !w.owners[sr.Worker]:
+		return jobs.TaskActiveDead
+	}
+	return t
+}
+
+// askMessages costs the same few calls for one sector as for a thousand.
+func (s *Scheduler) askMessages(ctx context.Context, looks []*look) {
+	var slots []slot
+	var meanings []jobs.Meaning
+	for _, l := range looks {
 		for _, stage := range messageStages {
-			if !mayBeSent(r, stage) {
-				continue
+			if mayBeSent(l.record, stage) {
+				slots = append(slots, slot{l, stage})
+				meanings = append(meanings, l.record.Meaning(stage))
 			}
-			meanings = append(meanings, r.Meaning(stage))
-			setMessage = append(setMessage, func(m jobs.Message, err error) {
-				if l.facts.Messages[stage] = m; err != nil {
-					l.unasked = fmt.Errorf("ask for the messages of %s: %w", r.ID, err)
-				}
-			})
 		}
 	}
-	if len(tasks) > 0 {
-		states, err := s.queues.States(ctx, tasks)
+	if len(meanings) == 0 {
+		return
+	}
+	messages, err := s.chain.Messages(ctx, meanings)
+	for i, at := range slots {
 		if err != nil {
-			return nil, fmt.Errorf("read the states of %d tasks: %w", len(tasks), err)
+			at.unasked = fmt.Errorf("ask for the messages of %s: %w", at.record.ID, err)
+			continue
 		}
-		for i, set := range setTask {
-			set(states[i])
-		}
+		at.facts.Messages[at.stage] = messages[i]
 	}
-	if len(meanings) > 0 {
-		messages, err := s.chain.Messages(ctx, meanings)
-		for i, set := range setMessage {
-			if err != nil {
-				set(jobs.Message{}, err)
-				continue
-			}
-			set(messages[i], nil)
-		}
-	}
-	return looks, nil
 }
 
 // mayBeSent says that a message of the stage may exist and has not landed yet.
@@ -96,11 +121,6 @@ func (s *Scheduler) decide(ctx context.Context, w *world, l *look) (jobs.Action,
 		return jobs.Action{}, jobs.Reason{}, l.unasked
 	}
 	w.see(&l.facts)
-	for stage, t := range l.facts.Tasks {
-		if sr := l.record.Stage(stage); t == jobs.TaskActive && sr.State == jobs.Running && !w.owners[sr.Worker] {
-			l.facts.Tasks[stage] = jobs.TaskActiveDead
-		}
-	}
 	if err := s.askProven(ctx, l); err != nil {
 		return jobs.Action{}, jobs.Reason{}, err
 	}

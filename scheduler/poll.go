@@ -17,9 +17,7 @@ import (
 
 const (
 	// pollLimit bounds the sectors of one poll; the rest are due at the next one.
-	pollLimit = 20_000
-	// pageSize is how many sectors are read and decided on together.
-	pageSize = 500
+	pollLimit = 10_000
 	// width is how many sectors are written at a time.
 	width = 32
 )
@@ -35,7 +33,8 @@ type Report struct {
 	// RPC is the number of calls to the Filecoin node that this process made
 	// meanwhile; 0 if its client does not count.
 	RPC uint64
-	// Took is the whole poll; Survey its part before the first sector is decided on.
+	// Took is the whole poll; Survey its part that reads, before the first sector
+	// is decided on.
 	Took, Survey time.Duration
 }
 
@@ -111,11 +110,10 @@ func (s *Scheduler) lookAt(ctx context.Context, id jobs.SectorID) (*look, *world
 	if err != nil {
 		return nil, nil, err
 	}
-	looks, err := s.gather(ctx, []*jobs.Record{r})
+	looks, err := s.gather(ctx, w, []*jobs.Record{r})
 	if err != nil {
 		return nil, nil, err
 	}
-	w.see(&looks[0].facts)
 	return looks[0], w, nil
 }
 
@@ -138,16 +136,21 @@ func (p *poll) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("poll: %w", err)
 	}
-	p.report.Due, p.report.Survey = len(due), time.Since(start)
-	for page := range slices.Chunk(due, pageSize) {
-		if err := p.page(ctx, w, page); err != nil {
-			return fmt.Errorf("poll: %w", err)
-		}
+	looks, err := p.load(ctx, w, due)
+	if err != nil {
+		return fmt.Errorf("poll: %w", err)
 	}
-	return nil
+	p.report.Due, p.report.Survey = len(due), time.Since(start)
+	var group errgroup.Group
+	group.SetLimit(width)
+	for _, l := range looks {
+		group.Go(func() error { return p.one(ctx, w, l) })
+	}
+	return group.Wait()
 }
 
-func (p *poll) page(ctx context.Context, w *world, ids []jobs.SectorID) error {
+// load reads the sectors and the facts about them, all in bulk.
+func (p *poll) load(ctx context.Context, w *world, ids []jobs.SectorID) ([]*look, error) {
 	records, err := p.store.LoadMany(ctx, ids)
 	var unreadable *sectors.UnreadableError
 	if errors.As(err, &unreadable) {
@@ -155,22 +158,12 @@ func (p *poll) page(ctx context.Context, w *world, ids []jobs.SectorID) error {
 			p.count(settled{}, p.later(ctx, w, id, unreadable.Errs[i]))
 		}
 	} else if err != nil {
-		return fmt.Errorf("read %d sectors: %w", len(ids), err)
+		return nil, fmt.Errorf("read %d sectors: %w", len(ids), err)
 	}
 	// An index entry without a record is a creation cut off, or about to be written;
 	// the sweep takes it out.
 	records = slices.DeleteFunc(records, func(r *jobs.Record) bool { return r == nil })
-	looks, err := p.gather(ctx, records)
-	if err != nil {
-		return err
-	}
-	var group errgroup.Group
-	group.SetLimit(width)
-	for _, l := range looks {
-		w.see(&l.facts)
-		group.Go(func() error { return p.one(ctx, w, l) })
-	}
-	return group.Wait()
+	return p.gather(ctx, w, records)
 }
 
 // one settles a sector and counts how it went. Only the end of ctx ends the poll.

@@ -46,7 +46,7 @@ func (s *Scheduler) settle(ctx context.Context, w *world, l *look) (settled, err
 			if done.conflicts++; done.conflicts > maxReloads {
 				return done, fmt.Errorf("%s is written to faster than it can be decided on: %w", l.record.ID, err)
 			}
-			if err := s.reload(ctx, l); err != nil {
+			if err := s.reload(ctx, w, l); err != nil {
 				return done, err
 			}
 		case err != nil:
@@ -73,12 +73,12 @@ func (s *Scheduler) lastStep(ctx context.Context, w *world, l *look) string {
 }
 
 // reload looks at the sector anew, after another scheduler or a worker wrote.
-func (s *Scheduler) reload(ctx context.Context, l *look) error {
+func (s *Scheduler) reload(ctx context.Context, w *world, l *look) error {
 	r, err := s.store.Load(ctx, l.record.ID)
 	if err != nil {
 		return fmt.Errorf("read %s again: %w", l.record.ID, err)
 	}
-	fresh, err := s.gather(ctx, []*jobs.Record{r})
+	fresh, err := s.gather(ctx, w, []*jobs.Record{r})
 	if err != nil {
 		return err
 	}
