@@ -127,7 +127,7 @@ func (r *paddedReader) Read(p []byte) (int, error) {
 }
 
 func (res *BenchResult) digest(spec spec, s jobs.Seal, f jobs.Folders, c1 []byte) error {
-	id, err := ReplicaID(s)
+	id, err := s.ReplicaID()
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (res *BenchResult) digest(spec spec, s jobs.Seal, f jobs.Folders, c1 []byte
 	if res.Sealed, err = fileDigest(f.Sealed); err != nil {
 		return err
 	}
-	names := []string{treeDFile, treeCFile, treeRFile, pAuxFile}
+	names := []string{jobs.TreeDFile, treeCFile, treeRFile, jobs.PAuxFile}
 	for layer := 1; layer <= spec.Layers; layer++ {
 		names = append(names, layerFile(layer))
 	}

@@ -11,14 +11,11 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// The names of a cache folder are those of rust-fil-proofs for sectors of one base
-// tree: lotus and Curio look for them.
+// The names of the trees in a cache folder are those of rust-fil-proofs for sectors of
+// one base tree; jobs has the other names.
 const (
-	treeDFile = "sc-02-data-tree-d.dat"
 	treeCFile = "sc-02-data-tree-c.dat"
 	treeRFile = "sc-02-data-tree-r-last.dat"
-	pAuxFile  = "p_aux"
-	tAuxFile  = "t_aux"
 )
 
 func layerFile(layer int) string { return fmt.Sprintf("sc-02-data-layer-%d.dat", layer) }

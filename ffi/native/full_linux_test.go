@@ -25,7 +25,7 @@ func TestFullDiskIsBusy(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	full(filepath.Join(dir, treeDFile))
+	full(filepath.Join(dir, jobs.TreeDFile))
 	_, err := p.TreeD(t.Context(), s.Proof, dir, v.pieces(t), nil)
 	busy(err)
 
@@ -37,7 +37,7 @@ func TestFullDiskIsBusy(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(f.Cache, layerFile(2)))
 	require.NoError(t, p.SDR(t.Context(), s, f.Cache, nil))
 
-	for _, path := range []string{filepath.Join(f.Cache, treeCFile), filepath.Join(f.Cache, treeRFile), f.Sealed, filepath.Join(f.Cache, pAuxFile), filepath.Join(f.Cache, tAuxFile)} {
+	for _, path := range []string{filepath.Join(f.Cache, treeCFile), filepath.Join(f.Cache, treeRFile), f.Sealed, filepath.Join(f.Cache, jobs.PAuxFile), filepath.Join(f.Cache, jobs.TAuxFile)} {
 		full(path)
 		_, err := p.TreeRC(t.Context(), s, f, nil)
 		busy(err)

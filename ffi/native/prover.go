@@ -28,7 +28,7 @@ func New(o Options) *Prover {
 }
 
 // Name tells the backend in configuration and logs.
-func (*Prover) Name() string { return "native" }
+func (*Prover) Name() string { return jobs.NativeProver }
 
 // tell reports how many nodes of a step are done.
 func tell(report func(jobs.Progress), step string, done, total int) {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/filecoin-project/go-address"
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/ipfs/go-cid"
 
@@ -34,42 +33,18 @@ func newReplica(s jobs.Seal) (replica, error) {
 }
 
 // replica checks ID, Ticket and CommD of the seal, and derives.
-func (sp spec) replica(s jobs.Seal) (r replica, err error) {
-	r.spec = sp
-	if r.ticket, err = random("ticket", s.Ticket); err != nil {
+func (s spec) replica(seal jobs.Seal) (r replica, err error) {
+	r.spec = s
+	if r.ticket, err = random("ticket", seal.Ticket); err != nil {
 		return r, err
 	}
-	if r.commD, err = dataCommitment(s.CommD); err != nil {
+	if r.commD, err = dataCommitment(seal.CommD); err != nil {
 		return r, err
 	}
-	r.id, err = ReplicaID(s)
-	return r, err
-}
-
-// ReplicaID is the hash that binds a replica to prover, sector, ticket, data and
-// proof type. It does not depend on the backend.
-func ReplicaID(s jobs.Seal) ([32]byte, error) {
-	commD, err := dataCommitment(s.CommD)
-	if err != nil {
-		return node{}, err
+	if r.id, err = seal.ReplicaID(); err != nil {
+		return r, jobs.Failf(jobs.Bug, "%w", err)
 	}
-	if len(s.Ticket) != nodeSize {
-		return node{}, jobs.Failf(jobs.Bug, "the ticket has %d bytes, not %d", len(s.Ticket), nodeSize)
-	}
-	miner, err := address.NewIDAddress(uint64(s.ID.Miner))
-	if err != nil {
-		return node{}, jobs.Failf(jobs.Bug, "miner %d: %w", s.ID.Miner, err)
-	}
-	var msg [5 * nodeSize]byte
-	copy(msg[:nodeSize], miner.Payload())
-	b := binary.BigEndian.AppendUint64(msg[:nodeSize], uint64(s.ID.Number))
-	b = append(b, s.Ticket...)
-	b = append(b, commD[:]...)
-	b = binary.LittleEndian.AppendUint64(b, uint64(s.Proof))
-	b = append(b, make([]byte, 24)...) // the PoRep id's nonce and padding
-	id := sha256.Sum256(b)
-	id[nodeSize-1] &= 0x3f
-	return id, nil
+	return r, nil
 }
 
 func (r replica) graph() *sdr.Graph {

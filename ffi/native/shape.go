@@ -17,13 +17,13 @@ const octArity = 8
 
 // Shape is what a sector size fixes: its trees, layers and challenges.
 type Shape struct {
-	Size            abi.SectorSize
-	Base, Sub, Top  int // arities of tree-c and tree-r-last from the leaves up; 0 is none
-	Layers          int
-	Challenges      int // in each partition
-	Partitions      int // of the interactive proof
-	NonInteractive  int // partitions of NI-PoRep
-	MaxDiscardedRow int // rows of tree-r-last above the leaves that are not stored, at most
+	Size             abi.SectorSize
+	Base, Sub, Top   int // arities of tree-c and tree-r-last from the leaves up; 0 is none
+	Layers           int
+	Challenges       int // in each partition
+	Partitions       int // of the interactive proof
+	NonInteractive   int // partitions of NI-PoRep
+	MaxDiscardedRows int // rows of tree-r-last above the leaves that are not stored, at most
 }
 
 func testShape(size abi.SectorSize, sub, top int) Shape {
@@ -73,7 +73,7 @@ func (s Shape) DiscardedRows() int {
 	case rows == 3:
 		return 1
 	default:
-		return min(rows-2, s.MaxDiscardedRow)
+		return min(rows-2, s.MaxDiscardedRows)
 	}
 }
 

@@ -60,7 +60,7 @@ func (p *Prover) TreeD(ctx context.Context, proof abi.RegisteredSealProof, cache
 
 // writeTreeD builds the tree over exactly the unpadded bytes of a sector.
 func (s spec) writeTreeD(ctx context.Context, threads int, cache string, data io.Reader, commPs []commP, report func(jobs.Progress)) (cid.Cid, error) {
-	out, err := create(filepath.Join(cache, treeDFile))
+	out, err := create(filepath.Join(cache, jobs.TreeDFile))
 	if err != nil {
 		return cid.Undef, err
 	}

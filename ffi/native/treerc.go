@@ -42,10 +42,10 @@ func (r replica) writeTrees(ctx context.Context, threads int, f jobs.Folders, re
 	if err != nil {
 		return node{}, fmt.Errorf("tree-r-last: %w", err)
 	}
-	if err := writeFile(filepath.Join(f.Cache, pAuxFile), append(commC[:], commRLast[:]...)); err != nil {
+	if err := writeFile(filepath.Join(f.Cache, jobs.PAuxFile), append(commC[:], commRLast[:]...)); err != nil {
 		return node{}, err
 	}
-	if err := writeFile(filepath.Join(f.Cache, tAuxFile), r.tAux(f.Cache)); err != nil {
+	if err := writeFile(filepath.Join(f.Cache, jobs.TAuxFile), r.tAux(f.Cache)); err != nil {
 		return node{}, err
 	}
 	return poseidonHash(commC, commRLast)
@@ -65,7 +65,7 @@ func (r replica) openInputs(cache string) (in inputs, err error) {
 		}
 	}()
 	d := r.Shape.data()
-	path := filepath.Join(cache, treeDFile)
+	path := filepath.Join(cache, jobs.TreeDFile)
 	if in.data, err = openNodes(path, d.nodes(0)); err != nil {
 		return in, err
 	}
@@ -74,7 +74,9 @@ func (r replica) openInputs(cache string) (in inputs, err error) {
 		return in, err
 	}
 	if root != r.commD {
-		return in, jobs.Failf(jobs.Input, "%s has root %x, not the seal's CommD %x: build tree-d again", path, root, r.commD)
+		f := jobs.Failf(jobs.Input, "%s has root %x, not the seal's CommD %x: build tree-d again", path, root, r.commD)
+		f.From = jobs.TreeD
+		return in, f
 	}
 	for layer := 1; layer <= r.Layers; layer++ {
 		l, err := openNodes(filepath.Join(cache, layerFile(layer)), r.Nodes())

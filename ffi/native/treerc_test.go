@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
@@ -50,7 +51,7 @@ func decodeTAux(t *testing.T, b []byte) (stores []store) {
 func TestTAux(t *testing.T) {
 	t.Parallel()
 	_, _, f := sealed(t, vectorNamed(t, "2k-cc"))
-	b, err := os.ReadFile(filepath.Join(f.Cache, tAuxFile))
+	b, err := os.ReadFile(filepath.Join(f.Cache, jobs.TAuxFile))
 	require.NoError(t, err)
 	require.Equal(t, []store{
 		{f.Cache, "layer-1", 64, 0},
@@ -61,6 +62,23 @@ func TestTAux(t *testing.T) {
 	}, decodeTAux(t, b))
 }
 
+// TestFileNamesAreTheDomains holds the names here to the ones that jobs moves, stores
+// and removes.
+func TestFileNamesAreTheDomains(t *testing.T) {
+	t.Parallel()
+	_, s, f := sealed(t, vectorNamed(t, "2k-cc"))
+	var got []string
+	entries, err := os.ReadDir(f.Cache)
+	require.NoError(t, err)
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	require.ElementsMatch(t, slices.Concat(
+		[]string{jobs.TreeDFile, jobs.SealedFile},
+		jobs.LayerFiles(s.Proof), jobs.TreeCFiles(s.Proof), jobs.LastingFiles(s.Proof),
+	), got)
+}
+
 func TestTreeRCRefusesOtherInputs(t *testing.T) {
 	t.Parallel()
 	p, s, f := sealed(t, vectorNamed(t, "2k-data"))
@@ -69,11 +87,14 @@ func TestTreeRCRefusesOtherInputs(t *testing.T) {
 	_, err := p.TreeRC(t.Context(), other, f, nil)
 	require.ErrorContains(t, err, "tree_rc s-t01000-2: ")
 	require.ErrorContains(t, err, "build tree-d again")
+	fault, _ := jobs.Classify(t.Context(), err)
+	require.Equal(t, jobs.Input, fault.Class)
+	require.Equal(t, jobs.TreeD, fault.From)
 
 	require.NoError(t, os.Truncate(filepath.Join(f.Cache, layerFile(1)), 2016))
 	_, err = p.TreeRC(t.Context(), s, f, nil)
 	require.ErrorContains(t, err, "has 2016 bytes, not 2048")
-	fault, _ := jobs.Classify(t.Context(), err)
+	fault, _ = jobs.Classify(t.Context(), err)
 	require.Equal(t, jobs.Input, fault.Class)
 
 	require.NoError(t, os.Remove(filepath.Join(f.Cache, layerFile(1))))

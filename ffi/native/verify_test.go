@@ -178,7 +178,7 @@ func FuzzVerifyVanilla(f *testing.F) {
 func TestC1RefusesAReplicaThatDoesNotProve(t *testing.T) {
 	t.Parallel()
 	v := vectorNamed(t, "2k-data")
-	for _, name := range []string{"sealed", treeCFile, treeRFile, layerFile(1), layerFile(2), treeDFile} {
+	for _, name := range []string{"sealed", treeCFile, treeRFile, layerFile(1), layerFile(2), jobs.TreeDFile} {
 		p, s, f := sealed(t, v)
 		path := f.Cache + "/" + name
 		b, err := os.ReadFile(path)
@@ -226,7 +226,7 @@ func TestVerifyVanillaRefusesForgers(t *testing.T) {
 			dir := t.TempDir()
 			_, err := New(Options{}).TreeD(t.Context(), v.Proof, dir, nil, nil)
 			require.NoError(t, err)
-			tree, err := openNodes(filepath.Join(dir, treeDFile), 127)
+			tree, err := openNodes(filepath.Join(dir, jobs.TreeDFile), 127)
 			require.NoError(t, err)
 			in.data = tree
 		}, func(*inputs) {}, "tree-d: the path leads to"},
