@@ -1,0 +1,54 @@
+SHELL := bash
+.DEFAULT_GOAL := help
+
+# DATA=path gives the demo your own file; SECTOR_SIZE=2KiB makes it quicker.
+DATA ?=
+SECTOR_SIZE ?= 8MiB
+
+GO_TOOL := go tool -modfile=tools/go.mod
+STAMP := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/lpseal (Go alone, no cgo)
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X github.com/lpseal/lpseal/internal/cli.Version=$(STAMP)" -o bin/lpseal ./cmd/lpseal
+
+demo: build ## seal real data from nothing but a Go toolchain, and unseal it again
+	bin/lpseal demo --sector-size $(SECTOR_SIZE) $(if $(DATA),--data "$(DATA)")
+
+test: deps ## run every test (installs redis-server and chromium if they are missing)
+	.ci/gotest ./...
+
+race: deps ## the same under the race detector
+	.ci/gotest -race ./...
+
+deps: ## install what the tests need: redis-server, chromium
+	@.ci/deps
+
+lint: ## formatting, vet, linters, import directions
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go vet -tags crashpoints ./...
+	$(GO_TOOL) golangci-lint run ./...
+
+generate: build ## write generated files: docs/reference, default configuration, stage diagram
+	bin/lpseal generate docs
+
+check-generated: generate ## fail if generated files are not up to date
+	@git diff --exit-code -- docs configs README.md || { echo "run 'make generate' and commit the result"; exit 1; }
+
+cross: ## build for every supported platform, without cgo
+	@for os in linux darwin; do for arch in amd64 arm64; do \
+		echo "build $$os/$$arch"; CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -o /dev/null ./cmd/lpseal || exit 1; done; done
+
+bench: build ## measure, and write docs/benchmarks.md
+	.ci/bench
+
+vuln: ## look for known vulnerabilities; skipped, with the reason, if the database cannot be reached
+	.ci/vuln
+
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: help build demo test race deps lint generate check-generated cross bench vuln clean

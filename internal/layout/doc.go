@@ -1,0 +1,2 @@
+// Package layout holds the test of lpseal's import directions.
+package layout

@@ -1,0 +1,303 @@
+package jobs
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// before gives a record as it stands just before a stage starts, with facts under
+// which it can.
+func before(t *testing.T, s Stage) (*Record, *Facts, *Policy) {
+	t.Helper()
+	w := newWorld(&rules{apply: Apply, decide: Decide})
+	r, p := w.rec, DefaultPolicy()
+	r.Home = "p1"
+	r.CommR = commR("ticket at 9100")
+	r.Ticket = Randomness{Epoch: 9100, Value: make([]byte, 32), At: 10_000}
+	done := map[Stage]bool{}
+	var need func(Stage)
+	need = func(s Stage) {
+		for _, a := range RowOf(s).After {
+			if !done[a] {
+				done[a] = true
+				need(a)
+			}
+		}
+	}
+	need(s)
+	for d := range done {
+		r.set(d, StageRecord{State: Done, Fence: 1, Attempt: 1, Delivery: 1, Claim: 1})
+	}
+	if done[PreCommit] {
+		r.PreCommitEpoch, r.CommitDeadline = 9_950, 100_000
+	}
+	if s == Finalize {
+		r.Activation = 10_000
+	}
+	if RowOf(s).Recovery {
+		r.set(s, StageRecord{State: Wanted, Fence: 1})
+	}
+	f := w.facts(&p)
+	f.Now, f.Network.ChallengeDelay, f.OnChain = noon, 10, nil
+	return r, f, &p
+}
+
+// TestEveryStageStarts asks, for each row, that Decide schedules it when what it
+// needs is there.
+func TestEveryStageStarts(t *testing.T) {
+	t.Parallel()
+	for _, row := range Stages {
+		r, f, p := before(t, row.Stage)
+		var seen []Stage
+		for range len(Stages) {
+			a, why := Decide(r, f, p)
+			s, ok := a.Event.(Scheduled)
+			if !ok {
+				require.Nil(t, a.Event, "%s: %s", row.Stage, why.Text)
+				break
+			}
+			seen = append(seen, s.Stage)
+			next, err := Apply(r, s, noon)
+			require.NoError(t, err)
+			r = next
+			f.Tasks[s.Stage] = TaskPending
+		}
+		require.Contains(t, seen, row.Stage)
+	}
+}
+
+// TestRecordStateTimesTaskState is design rule 2's table: what happens to a stage
+// in each state when the queue says each thing about its task.
+func TestRecordStateTimesTaskState(t *testing.T) {
+	t.Parallel()
+	again := map[TaskState]bool{TaskAbsent: true, TaskArchived: true, TaskCompleted: true, TaskActiveDead: true}
+	for _, row := range Stages {
+		for _, state := range []StageState{Queued, Running} {
+			for _, task := range TaskStates {
+				t.Run(fmt.Sprintf("%s %s, task %s", row.Stage, state, task), func(t *testing.T) {
+					t.Parallel()
+					r, f, p := before(t, row.Stage)
+					q, why := route(row, r, f)
+					require.True(t, why.OK(), why.Text)
+					r.set(row.Stage, StageRecord{State: state, Fence: 1, Attempt: 2, Delivery: 3, Claim: 1, Queue: q.String()})
+					f.Tasks[row.Stage] = task
+					a, _ := Decide(r, f, p)
+					s, scheduled := a.Event.(Scheduled)
+					if !again[task] {
+						require.False(t, scheduled && s.Stage == row.Stage, "%v", a)
+						return
+					}
+					require.True(t, scheduled)
+					next, err := Apply(r, s, noon)
+					require.NoError(t, err)
+					require.Equal(t, "f1.a2.d4", next.Task(row.Stage).String()[len(r.ID.String())+len(row.Stage)+2:], "only the delivery rises")
+				})
+			}
+		}
+	}
+	for _, state := range []StageState{Idle, Faulted, Done} {
+		for _, task := range TaskStates {
+			r, f, p := before(t, SDR)
+			r.set(SDR, StageRecord{State: state, Fence: 1, Attempt: 2, Delivery: 3, Fault: Failf(Transient, "x")})
+			f.Tasks[SDR] = task
+			a1, _ := Decide(r, f, p)
+			f.Tasks[SDR] = TaskUnread
+			a2, _ := Decide(r, f, p)
+			require.Equal(t, a2, a1, "what the queue says of a stage that is %q does not matter", state)
+		}
+	}
+}
+
+func TestPendingTaskMovesWhenItsLaneIsGone(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, C2)
+	b := modelWorker
+	b.Host, b.Instance = "h2", "b"
+	b.Lanes = []Lane{{Class: ClassGPU, GPU: "b", Width: 1, Prover: NativeProver}}
+	f.Workers = append(f.Workers, b)
+	f.Load = map[string]int{"gpu.any.a": 3}
+	a, _ := Decide(r, f, p)
+	for a.Event.(Scheduled).Stage != C2 {
+		next, err := Apply(r, a.Event, noon)
+		require.NoError(t, err)
+		r = next
+		a, _ = Decide(r, f, p)
+	}
+	require.Equal(t, "gpu.any.b", a.Event.(Scheduled).Queue.String(), "the shortest expected wait")
+	r, err := Apply(r, a.Event, noon)
+	require.NoError(t, err)
+	f.Tasks[C2] = TaskPending
+	f.Workers[1].Draining = true
+	a, _ = Decide(r, f, p)
+	s, ok := a.Event.(Scheduled)
+	require.True(t, ok && s.Again)
+	require.Equal(t, "gpu.any.a", s.Queue.String())
+	f.Tasks[C2] = TaskActive
+	a, _ = Decide(r, f, p)
+	s, ok = a.Event.(Scheduled)
+	require.False(t, ok && s.Stage == C2, "a task at work on a draining lane may finish")
+}
+
+// TestRemedies is design §5's table, for every stage and class.
+func TestRemedies(t *testing.T) {
+	t.Parallel()
+	for _, row := range Stages {
+		for _, class := range FaultClasses {
+			t.Run(fmt.Sprintf("%s %s", row.Stage, class), func(t *testing.T) {
+				t.Parallel()
+				r, f, p := before(t, row.Stage)
+				r.set(row.Stage, StageRecord{State: Faulted, Fence: 1, Attempt: 2, Delivery: 3, Claim: 1, Faults: 1,
+					Fault: &Fault{Class: class, Text: "the text", Attempt: 2, At: noon}})
+				remedyOf := func() Action {
+					a, _ := Decide(r, f, p)
+					for {
+						s, ok := a.Event.(Scheduled)
+						if !ok || s.Stage == row.Stage {
+							return a
+						}
+						next, err := Apply(r, s, noon)
+						require.NoError(t, err)
+						r = next
+						f.Tasks[s.Stage] = TaskPending
+						a, _ = Decide(r, f, p)
+					}
+				}
+				switch class {
+				case Transient, Busy, Funds:
+					require.Nil(t, remedyOf().Event, "it waits first")
+					f.Now = noon.Add(time.Hour)
+					s, ok := remedyOf().Event.(Scheduled)
+					require.True(t, ok)
+					require.Equal(t, class != Transient, s.Again, "only a transient fault spends an attempt")
+				case Data, Rejected, Bug:
+					requireHeld(t, remedyOf(), class)
+				case Deadline:
+					if r.PreCommitted() {
+						requireHeld(t, remedyOf(), class)
+						return
+					}
+					back, ok := remedyOf().Event.(RolledBack)
+					require.True(t, ok && back.NewTicket && back.To == SDR)
+					r.Retickets = p.MaxRetickets
+					requireHeld(t, remedyOf(), class)
+				case Input:
+					if row.InputFrom == "" || r.Activation != 0 {
+						requireHeld(t, remedyOf(), class)
+						return
+					}
+					back, ok := remedyOf().Event.(RolledBack)
+					require.True(t, ok)
+					require.Equal(t, row.InputFrom, back.To)
+					r.Rollbacks = p.MaxRollbacks
+					requireHeld(t, remedyOf(), class)
+				}
+			})
+		}
+	}
+}
+
+func requireHeld(t *testing.T, a Action, class FaultClass) {
+	t.Helper()
+	h, ok := a.Event.(Held)
+	require.True(t, ok, "%v", a.Event)
+	require.Equal(t, class, h.Hold.Class)
+	require.Contains(t, h.Hold.Reason, "the text")
+}
+
+func TestMissingInputIsLookedForFirst(t *testing.T) {
+	t.Parallel()
+	for name, found := range map[string][]Location{"found": {{Path: "p2"}}, "lost": {}} {
+		r, f, p := before(t, C2)
+		r.set(C2, StageRecord{State: Faulted, Fence: 1, Attempt: 1, Delivery: 1, Fault: &Fault{Class: Input, Text: "no c1", Missing: true, At: noon}})
+		a, _ := Decide(r, f, p)
+		require.Equal(t, RecoveryWanted{RecoverLocate, "no c1"}, a.Event)
+		for _, e := range []Event{
+			a.Event,
+			Scheduled{Stage: RecoverLocate, Queue: Queue{Class: ClassIO, Host: "h1"}},
+			Claimed{Task: TaskRef{r.ID, RecoverLocate, 1, 1, 1}, Worker: "h1/w@r"},
+			Completed{Task: TaskRef{r.ID, RecoverLocate, 1, 1, 1}, Claim: 1, Result: Result{Found: found}},
+		} {
+			next, err := Apply(r, e, noon)
+			require.NoError(t, err)
+			r = next
+		}
+		f.Now = noon.Add(time.Hour)
+		if name == "lost" {
+			for {
+				a, _ = Decide(r, f, p)
+				s, ok := a.Event.(Scheduled)
+				if !ok {
+					break
+				}
+				next, err := Apply(r, s, noon)
+				require.NoError(t, err)
+				r = next
+				f.Tasks[s.Stage] = TaskPending
+			}
+			require.Equal(t, C1, a.Event.(RolledBack).To)
+			continue
+		}
+		require.Equal(t, "p2", r.Home)
+		require.Equal(t, Transient, r.Stage(C2).Fault.Class)
+	}
+}
+
+func TestNativeProofsNeverMeetAForeignNetwork(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, TreeD)
+	r.Home = ""
+	f.Network = Network{Name: "mainnet"}
+	a, why := Decide(r, f, p)
+	require.IsType(t, Held{}, a.Event)
+	require.Contains(t, why.Text, "mainnet")
+
+	r, f, p = before(t, PreCommit)
+	f.Network = Network{Name: "mainnet"}
+	for {
+		a, why = Decide(r, f, p)
+		s, ok := a.Event.(Scheduled)
+		if !ok {
+			break
+		}
+		require.NotEqual(t, PreCommit, s.Stage, "no deposit for a proof nobody takes")
+		next, err := Apply(r, s, noon)
+		require.NoError(t, err)
+		r = next
+		f.Tasks[s.Stage] = TaskPending
+	}
+}
+
+func TestForeignCommRHoldsAndKeepsEverything(t *testing.T) {
+	t.Parallel()
+	for _, oc := range []OnChain{
+		{PreCommit: &OnChainPreCommit{Epoch: 1, CommR: commR("other")}},
+		{Sector: &OnChainSector{Activation: 1, CommR: commR("other")}},
+	} {
+		r, f, p := before(t, C1)
+		r.PreCommitEpoch = 0
+		f.OnChain = &oc
+		a, _ := Decide(r, f, p)
+		h, ok := a.Event.(Held)
+		require.True(t, ok)
+		require.Contains(t, h.Hold.Reason, "all files are kept")
+	}
+}
+
+func TestAbandonEndsInRemoved(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, TreeRC)
+	r.set(TreeRC, StageRecord{State: Running, Fence: 1, Attempt: 1, Delivery: 1, Claim: 1, Queue: "cpu.h1"})
+	r, err := Apply(r, AbandonOrdered{Why: "by order"}, noon)
+	require.NoError(t, err)
+	require.Equal(t, 2, r.Stage(TreeRC).Fence, "what runs is made void")
+	a, _ := Decide(r, f, p)
+	require.Equal(t, RecoverAbandon, a.Event.(Scheduled).Stage)
+	r.set(RecoverAbandon, StageRecord{State: Done, Fence: 1})
+	a, _ = Decide(r, f, p)
+	require.Equal(t, Finished{Removed}, a.Event)
+}
