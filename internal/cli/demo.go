@@ -1,5 +1,187 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
 
-func (a *app) demoCmd() *cobra.Command { return &cobra.Command{Use: "demo"} }
+	"github.com/spf13/cobra"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// demoFlags say what the demo seals.
+type demoFlags struct {
+	data    string
+	size    string
+	keep    bool
+	wait    bool
+	corrupt bool
+	epoch   time.Duration
+}
+
+func (a *app) demoCmd() *cobra.Command {
+	var f demoFlags
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Seal a file and unseal it again, everything in one process",
+		Long: `Seal a file and unseal it again on this machine: Redis in the process, the embedded node,
+a scheduler and two workers of GPU classes a and b (labels only: the native prover needs no
+GPU). The data is then decoded in an empty folder from the stored replicas alone.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.data, "data", os.Getenv("DATA"), "file to seal (default generated, one and a half sectors; $DATA)")
+	flags.StringVar(&f.size, "sector-size", "8MiB", "2KiB or 8MiB")
+	flags.BoolVar(&f.keep, "keep", false, "keep the demo's folder")
+	flags.BoolVar(&f.wait, "wait", false, "when all is done, keep the pages up until Ctrl-C")
+	flags.BoolVar(&f.corrupt, "corrupt", false, "flip one byte of a stored replica")
+	flags.DurationVar(&f.epoch, "epoch", 100*time.Millisecond, "time between two epochs of the embedded node")
+	_ = flags.MarkHidden("corrupt")
+	_ = flags.MarkHidden("epoch")
+	return a.jsonFlag(cmd)
+}
+
+// demoPatience bounds the whole demo.
+const demoPatience = 10 * time.Minute
+
+func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
+	dir, err := os.MkdirTemp("", "lpseal-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if f.keep || err != nil && ctx.Err() == nil {
+			fmt.Fprintf(a.err, "kept: %s (the log is in %s)\n", dir, demoLog)
+			return
+		}
+		_ = os.RemoveAll(dir)
+	}()
+	limited, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	start := time.Now()
+	input, err := demoInput(dir, f)
+	if err != nil {
+		return err
+	}
+	w, err := startDemo(limited, a, dir, f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+	result, err := w.run(limited, input, f)
+	if err != nil {
+		return err
+	}
+	result.Seconds = time.Since(start).Seconds()
+	if err := a.emit(result, func(out io.Writer) error { return result.print(out, w) }); err != nil {
+		return err
+	}
+	if !result.OK {
+		return fmt.Errorf("the data is not what was sealed: SHA-256 %s, not %s", result.Unsealed, result.Data)
+	}
+	if f.wait {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// run adds the sectors, waits for them, and takes them apart again.
+func (w *demoWorld) run(ctx context.Context, input string, f demoFlags) (*demoResult, error) {
+	if err := w.workersLive(ctx, 2); err != nil {
+		return nil, err
+	}
+	digest, err := fileDigest(input)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := w.add(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	drained, err := w.watch(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	result, err := w.collect(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	result.Data, result.Drained = digest, drained
+	if f.corrupt {
+		if err := w.corrupt(ctx, ids[0]); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.forget(input); err != nil {
+		return nil, err
+	}
+	if result.Unsealed, err = w.unsealAll(ctx, ids); err != nil {
+		return nil, err
+	}
+	result.OK = result.Data == result.Unsealed
+	return result, nil
+}
+
+// add adds the input and one sector without data, as an operator would.
+func (w *demoWorld) add(ctx context.Context, input string) ([]jobs.SectorID, error) {
+	op := &app{in: w.app.in, out: io.Discard, err: io.Discard, json: true, config: w.file("operator"), alone: true, flags: map[string]string{}}
+	if err := op.addFile(ctx, input, addFlags{}); err != nil {
+		return nil, err
+	}
+	in, stop, err := op.intake(ctx, intakeFlags{})
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	if err := op.pledge(ctx, in, 1, intakeFlags{}); err != nil {
+		return nil, err
+	}
+	return w.store.All(ctx, nil)
+}
+
+// corrupt flips one byte in the middle of a stored replica.
+func (w *demoWorld) corrupt(ctx context.Context, id jobs.SectorID) error {
+	sealed, err := w.storedReplica(ctx, id)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(sealed, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	at, b := info.Size()/4, make([]byte, 1)
+	if _, err = f.ReadAt(b, at); err == nil {
+		b[0] ^= 1
+		_, err = f.WriteAt(b, at)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// forget deletes everything the data could be had from but the stored replicas: the
+// input copy, the pieces, and the sealing paths' scratch; and unsealed copies.
+func (w *demoWorld) forget(input string) error {
+	var errs []error
+	if w.ownInput {
+		errs = append(errs, os.Remove(input))
+	}
+	for _, h := range demoHosts {
+		for _, p := range []string{"seal/pieces", "seal/cache", "seal/sealed", "seal/unsealed", "store/unsealed", "store/pieces"} {
+			entries, err := filepath.Glob(filepath.Join(w.dir, h.id, p, "*"))
+			errs = append(errs, err)
+			for _, e := range entries {
+				errs = append(errs, os.RemoveAll(e))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

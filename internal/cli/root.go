@@ -93,7 +93,7 @@ func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if err := check(cmd, given); err != nil {
-			return usage("see "+cmd.CommandPath()+" --help", "%s: %w", cmd.CommandPath(), err)
+			return usage("see "+cmd.CommandPath()+" --help", "%w", err)
 		}
 		return nil
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -89,18 +90,20 @@ func (a *app) pledgeCmd() *cobra.Command {
 				return err
 			}
 			defer stop()
-			made, err := in.sched.Add(cmd.Context(), scheduler.Request{Miner: in.miner, Count: count, Expiration: abi.ChainEpoch(f.expiration)}, who())
-			for _, r := range made {
-				if err := a.added(r); err != nil {
-					return err
-				}
-			}
-			return err
+			return a.pledge(cmd.Context(), in, count, f)
 		},
 	}
 	f.on(cmd)
 	cmd.Flags().IntVar(&count, "count", 1, "how many")
 	return a.jsonFlag(cmd)
+}
+
+func (a *app) pledge(ctx context.Context, in *intake, count int, f intakeFlags) error {
+	made, err := in.sched.Add(ctx, scheduler.Request{Miner: in.miner, Count: count, Expiration: abi.ChainEpoch(f.expiration)}, who())
+	for _, r := range made {
+		err = errors.Join(err, a.added(r))
+	}
+	return err
 }
 
 // added says that a sector is made: one line each, so that a cut-off order tells what it did.
