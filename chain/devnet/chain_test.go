@@ -1,6 +1,8 @@
 package devnet_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/crypto/blake2b"
 
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/chain/lotus"
@@ -65,6 +68,9 @@ func TestHistoricState(t *testing.T) {
 		found, err := n.api.StateSearchMsg(n.ctx, key, landed.Message, -1, false)
 		require.NoError(t, err)
 		require.Equal(t, c.height > included, found != nil, c.height)
+		sender, err := n.api.StateGetActor(n.ctx, n.from, key)
+		require.NoError(t, err)
+		require.Equal(t, c.height > included, sender.Nonce > 0, c.height)
 	}
 	found, err := n.api.StateSearchMsg(n.ctx, lotus.EmptyTSK, landed.Message, 3, false)
 	require.NoError(t, err)
@@ -76,15 +82,25 @@ func TestForgetsOldStatesButNotTheirRandomness(t *testing.T) {
 	n := start(t, func(c *devnet.Config) { c.History = 50 })
 	old := n.node.Head()
 	landed := n.land(n.precommitMessage(n.precommitInfo(7)))
+	n.advance(1)
 	ticket := func() abi.Randomness {
 		r, err := n.api.StateGetRandomnessFromTickets(n.ctx, crypto.DomainSeparationTag_SealRandomness, old.Height, n.entropy(), lotus.EmptyTSK)
 		require.NoError(t, err)
 		return r
 	}
+	require.NoError(t, n.node.Reorg(n.ctx, 1, false))
+	forked := n.node.Head()
 	before := ticket()
 	n.advance(200)
+	sinceFork, err := n.api.StateGetRandomnessFromTickets(n.ctx, crypto.DomainSeparationTag_SealRandomness, forked.Height, nil, lotus.EmptyTSK)
+	require.NoError(t, err)
+	digest := blake2b.Sum256(forked.Blocks[0].Ticket.VRFProof)
+	want := blake2b.Sum256(bytes.Join([][]byte{
+		binary.BigEndian.AppendUint64(nil, 5), digest[:], binary.BigEndian.AppendUint64(nil, uint64(forked.Height)),
+	}, nil))
+	require.EqualValues(t, want[:], sinceFork)
 	require.Equal(t, before, ticket())
-	_, err := n.api.ChainGetTipSet(n.ctx, old.Key())
+	_, err = n.api.ChainGetTipSet(n.ctx, old.Key())
 	require.ErrorContains(t, err, "ipld: could not find")
 	_, err = n.api.ChainGetTipSetByHeight(n.ctx, old.Height, lotus.EmptyTSK)
 	require.ErrorContains(t, err, "older than the 50 epochs that this node keeps")
@@ -120,6 +136,20 @@ func TestRandomness(t *testing.T) {
 	require.ErrorContains(t, err, "getting chain randomness: cannot draw randomness from the future")
 	_, err = n.api.StateGetRandomnessFromBeacon(n.ctx, seed, 5, n.entropy(), n.at(4))
 	require.ErrorContains(t, err, "cannot draw randomness from the future")
+
+	// Drawn by hand, as the specification says: from the ticket or entry at the height, that of genesis before it.
+	hash := func(parts ...[]byte) string {
+		h := blake2b.Sum256(bytes.Join(parts, nil))
+		return string(h[:])
+	}
+	epochBytes := func(n abi.ChainEpoch) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+	for _, epoch := range []abi.ChainEpoch{-850, 0, 7} {
+		ts, err := n.api.ChainGetTipSetByHeight(n.ctx, max(epoch, 0), lotus.EmptyTSK)
+		require.NoError(t, err)
+		ticket, entry := ts.Blocks[0].Ticket.VRFProof, ts.Blocks[0].BeaconEntries[0].Data
+		require.Equal(t, hash(epochBytes(5), []byte(hash(ticket)), epochBytes(epoch), n.entropy()), draw(n, seal, epoch, n.entropy()))
+		require.Equal(t, hash(epochBytes(6), []byte(hash(entry)), epochBytes(epoch), n.entropy()), draw(n, seed, epoch, n.entropy()))
+	}
 
 	same, other := start(t), start(t, func(c *devnet.Config) { c.Secret[0] = 1 })
 	same.advance(20)

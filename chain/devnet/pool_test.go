@@ -1,6 +1,7 @@
 package devnet_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain/devnet"
@@ -240,29 +242,27 @@ func TestWaitsForConfidence(t *testing.T) {
 	t.Parallel()
 	n := start(t)
 	c := n.push(n.precommitMessage(n.precommitInfo(7)))
-	type answer struct {
-		found *lotus.MsgLookup
-		err   error
-	}
-	answers := make(chan answer, 1)
+	n.advance(4) // one to include, one to execute, two on top
+	short, cancel := context.WithTimeout(n.ctx, 100*time.Millisecond)
+	defer cancel()
+	_, err := n.api.StateWaitMsg(short, c, 3, -1, true)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	answers := make(chan *lotus.MsgLookup, 1)
 	go func() {
 		found, err := n.api.StateWaitMsg(n.ctx, c, 3, -1, true)
-		answers <- answer{found, err}
+		assert.NoError(t, err)
+		answers <- found
 	}()
-	n.advance(4) // one to include, one to execute, two on top
-	select {
-	case <-answers:
-		require.Fail(t, "answered before three epochs of confidence")
-	default:
-	}
 	n.advance(1)
 	select {
-	case a := <-answers:
-		require.NoError(t, a.err)
-		require.Equal(t, n.node.Head().Height-3, a.found.Height)
+	case found := <-answers:
+		require.Equal(t, n.node.Head().Height-3, found.Height)
 	case <-time.After(10 * time.Second):
 		require.Fail(t, "no answer")
 	}
+	_, err = n.api.StateWaitMsg(n.ctx, commR(t, "no message"), 0, -1, true)
+	require.ErrorContains(t, err, "failed to load message")
 }
 
 func TestUnderstandsAPIv0(t *testing.T) {

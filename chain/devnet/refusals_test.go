@@ -212,8 +212,13 @@ func TestRefusesAProofAfterExpiry(t *testing.T) {
 	n.advance(1)
 	n.refused(proof, 16, "no valid precommits specified")
 
-	n.advance(960) // and then the chain forgets it, with its deposit
+	// 960 epochs later the chain forgets it, with its deposit.
+	require.NoError(t, n.node.AdvanceTo(n.ctx, due+961))
 	pc, err := n.api.StateSectorPreCommitInfo(n.ctx, n.miner, 7, lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.NotNil(t, pc)
+	n.advance(1)
+	pc, err = n.api.StateSectorPreCommitInfo(n.ctx, n.miner, 7, lotus.EmptyTSK)
 	require.NoError(t, err)
 	require.Nil(t, pc)
 	n.refused(proof, 17, "loading precommits: sector 7 not found")
