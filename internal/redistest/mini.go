@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -19,6 +20,7 @@ type Redis struct {
 	Mini *miniredis.Miniredis
 
 	kill, restart func()
+	server        *process
 }
 
 // Kill ends it as a crash would.
@@ -27,6 +29,13 @@ func (r *Redis) Kill() { r.kill() }
 // Restart starts it again at the same address after Kill, with what it had written
 // (miniredis and the append-only file both keep it).
 func (r *Redis) Restart() { r.restart() }
+
+// Pause freezes a redis-server, as an overloaded machine would; Resume lets it go on.
+// Both are for a redis-server that was started alone.
+func (r *Redis) Pause(t testing.TB) { r.server.signal(t, syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (r *Redis) Resume(t testing.TB) { r.server.signal(t, syscall.SIGCONT) }
 
 // StartMini starts a miniredis.
 func StartMini(t testing.TB) *Redis {
@@ -43,8 +52,7 @@ func StartMini(t testing.TB) *Redis {
 	}
 }
 
-// connect makes a client that is closed with the test. One that is killed under it
-// must not be waited for long, and one that shares two cores must be.
+// connect makes a client that is closed with the test.
 func connect(t testing.TB, o redis.UniversalOptions) redis.UniversalClient {
 	o.MaxRetries = 1
 	rdb := redis.NewUniversalClient(&o)

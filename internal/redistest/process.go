@@ -118,3 +118,8 @@ func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.end
 }
+
+func (p *process) signal(t testing.TB, sig os.Signal) {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(sig))
+}

@@ -29,6 +29,7 @@ func StartServer(t testing.TB, args ...string) *Redis {
 		URL:     "redis://" + p.addr,
 		kill:    p.kill,
 		restart: func() { p.restart(t) },
+		server:  p,
 	}
 }
 
