@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 )
 
 func TestAHeldSectorStartsNothingAndKeepsWhatFinishes(t *testing.T) {
@@ -70,6 +71,62 @@ func TestRetryFromAStage(t *testing.T) {
 	require.Equal(t, jobs.Committed, p.driveHome(id).Outcome)
 
 	require.ErrorIs(t, p.Order(p.ctx, id, jobs.RolledBack{To: jobs.SDR, ByOrder: true}, "ann"), jobs.ErrRefused, "it is committed")
+}
+
+func TestNoRetryWhileAMessageMayLand(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	r := p.driveTo(id, jobs.PreCommit)
+	p.chain.Doom(r.Meaning(jobs.PreCommit), jobstest.Fate{Dropped: true})
+	retry := jobs.RolledBack{To: jobs.TreeRC, ByOrder: true, Why: "new disk"}
+	p.claim(id, jobs.PreCommit)
+	err := p.Order(p.ctx, id, retry, "ann")
+	require.ErrorIs(t, err, jobs.ErrRefused, "it may be pushed this moment")
+	require.ErrorContains(t, err, "a precommit message is under way")
+	p.finish(id, jobs.PreCommit)
+	require.ErrorIs(t, p.Order(p.ctx, id, retry, "ann"), jobs.ErrRefused, "it is in the mempool")
+	p.chain.Fail("Messages", jobs.Failf(jobs.Transient, "connection refused"))
+	require.ErrorContains(t, p.Order(p.ctx, id, retry, "ann"), "connection refused", "nobody knows")
+	p.chain.Fail("Messages", nil)
+
+	p.chain.Advance(1 + p.chain.Confidence)
+	require.NoError(t, p.Order(p.ctx, id, retry, "ann"), "it was dropped")
+	require.Equal(t, jobs.Committed, p.driveHome(id).Outcome)
+	require.Equal(t, 2, p.chain.Sent(jobs.PreCommit))
+}
+
+func TestTheNextLook(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	due := func() time.Duration {
+		score, err := p.rdb.ZScore(p.ctx, "lpseal:due", id.String()).Result()
+		require.NoError(t, err)
+		return time.UnixMilli(int64(score)).Sub(p.clock.Now()).Round(100 * time.Millisecond)
+	}
+	p.worker.Paths[0].CanSeal = false
+	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
+	for _, quiet := range []struct{ since, look time.Duration }{
+		{0, p.policy.Look}, {2 * time.Minute, 15 * time.Second}, {time.Hour, 10 * p.policy.Look},
+	} {
+		p.clock.Advance(quiet.since)
+		require.Empty(t, p.look(id).Home)
+		require.Equal(t, quiet.look, due(), "the more seldom the longer it waits for a path")
+	}
+	p.worker.Paths[0].CanSeal = true
+	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
+	p.look(id)
+	require.Equal(t, p.policy.Look, due(), "a task may be lost at any time")
+
+	p.driveTo(id, jobs.Store)
+	p.finish(id, jobs.PreCommit)
+	p.chain.Advance(1 + p.chain.Confidence)
+	p.look(id)
+	require.Equal(t, p.policy.Look, due(), "store is queued")
+	p.finish(id, jobs.Store)
+	p.look(id)
+	require.Equal(t, 12*time.Second, due(), "10 epochs to the seed and 6 of confidence, of which 5 have passed")
 }
 
 func TestOrdersThatAreNoOrdersAreRefused(t *testing.T) {
