@@ -331,7 +331,9 @@ func crashAndRepeat(t *testing.T, steps int, after bool, mode func(*chain.Config
 	crash.steps = steps
 	crash.mu.Unlock()
 	_, err := dying.SendPreCommit(t.Context(), pre)
+	crash.mu.Lock()
 	died := crash.dead
+	crash.mu.Unlock()
 	require.Equal(t, died, err != nil, "%v", err)
 
 	next := dial(t, node, withJournal(journal), mode)

@@ -13,3 +13,8 @@ func FreshHead(c *Client, ctx context.Context) (jobs.Head, error) {
 	}
 	return c.Head(ctx)
 }
+
+// SendCommits lets a test send a batch.
+func SendCommits(c *Client, ctx context.Context, requests ...jobs.CommitRequest) (string, error) {
+	return c.sendCommits(ctx, requests...)
+}

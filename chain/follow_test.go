@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
@@ -35,10 +36,15 @@ func TestCallsFollowTheChain(t *testing.T) {
 		_, err := c.SendPreCommit(t.Context(), r)
 		require.NoError(t, err)
 	}
+	busy := dial(t, node, withJournal(openJournal(t)), shared, func(c *chain.Config) { c.Senders = []address.Address{ownerKey} })
+	other := abi.SectorNumber(1000)
 	poll := func(sectors int) uint64 {
 		t.Helper()
+		other++ // the miner's state changes all the time
+		_, err := busy.SendPreCommit(t.Context(), preCommitOf(t, busy, other))
+		require.NoError(t, err)
 		advance(t, node, 1)
-		_, err := chain.FreshHead(c, t.Context())
+		_, err = chain.FreshHead(c, t.Context())
 		require.NoError(t, err)
 		before := total(c)
 		for _, ids := range [][]jobs.SectorID{sent[:sectors], never[:sectors]} {

@@ -61,7 +61,9 @@ func TestTendPushesAgain(t *testing.T) {
 	advance(t, node, 9)
 	require.NoError(t, c.Tend(t.Context()))
 	require.Equal(t, jobs.MessagePushed, message(t, c, first.Meaning).State)
-	require.Zero(t, used(t, node, controlKey), "nothing is done too early")
+	pending, err := rawAPI(t, node).MpoolPending(t.Context(), lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Empty(t, pending, "nothing is done too early")
 	advance(t, node, 1)
 	require.NoError(t, c.Tend(t.Context()))
 	advance(t, node, 7)
@@ -243,6 +245,50 @@ func TestReorgBelowConfidence(t *testing.T) {
 	require.EqualValues(t, 3, used(t, node, controlKey))
 }
 
+// A node that has not synced to where the message landed must not be believed that it is missing.
+func TestNodeBehind(t *testing.T) {
+	t.Parallel()
+	ahead, behind := startNode(t), startNode(t)
+	journal := openJournal(t)
+	c := dial(t, ahead, withJournal(journal))
+	pre := preCommitOf(t, c, 1)
+	_, err := c.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	advance(t, ahead, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
+	lagging := dial(t, behind, withJournal(journal))
+	_, err = lagging.SendPreCommit(t.Context(), pre)
+	requireClass(t, jobs.Transient, err)
+	require.ErrorContains(t, err, "sync")
+}
+
+// A batch in which one sector fails lands with exit code 0: the member's own code counts.
+func TestBatchMemberFails(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	var commits []jobs.CommitRequest
+	for n := range abi.SectorNumber(2) {
+		pre := preCommitOf(t, c, n+1)
+		_, err := c.SendPreCommit(t.Context(), pre)
+		require.NoError(t, err)
+		commits = append(commits, commitOf(pre.Seal.ID))
+	}
+	advance(t, node, 15)
+	commits[0].Proof = make([]byte, 192)
+	_, err := chain.SendCommits(c, t.Context(), commits...)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	m := message(t, c, commits[0].Meaning)
+	require.Equal(t, jobs.MessageFailed, m.State)
+	require.Equal(t, jobs.Input, m.Fault.Class)
+	for i, committed := range []bool{false, true} {
+		on, err := c.OnChain(t.Context(), commits[i].ID)
+		require.NoError(t, err)
+		require.Equal(t, committed, on.Sector != nil, "sector %s", commits[i].ID)
+	}
+}
+
 // A message that failed on chain is told with its class; the same meaning may then be sent again, once the chain was asked.
 func TestFailedMessage(t *testing.T) {
 	t.Parallel()
@@ -273,7 +319,9 @@ func TestFailedMessage(t *testing.T) {
 // A refusal that the estimate gives costs no nonce, and has its class.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
+	node := startNode(t, func(c *devnet.Config) {
+		c.Accounts = append(devnet.DefaultAccounts(), devnet.Account{Key: devnet.Secp256k1Key("stranger"), Balance: devnet.FIL(1)})
+	})
 	reader := dial(t, node)
 	pre := preCommitOf(t, reader, 1)
 	for name, tc := range map[string]struct {
@@ -287,7 +335,7 @@ func TestRefusals(t *testing.T) {
 		"future ticket":      {jobs.Transient, "must be before now", nil, func(r *jobs.PreCommitRequest) { r.TicketEpoch = 100 }},
 		"wrong proof":        {jobs.Rejected, "unsupported seal proof", nil, func(r *jobs.PreCommitRequest) { r.Seal.Proof = abi.RegisteredSealProof_StackedDrg32GiBV1_1 }},
 		"worker unshared":    {jobs.Rejected, "shared: true", func(c *chain.Config) { c.Senders = []address.Address{ownerKey} }, nil},
-		"stranger as sender": {jobs.Rejected, "no such", func(c *chain.Config) { c.Senders = []address.Address{devnet.Secp256k1Key("stranger").Address()} }, nil},
+		"stranger as sender": {jobs.Rejected, "is control address, worker or owner", func(c *chain.Config) { c.Senders = []address.Address{devnet.Secp256k1Key("stranger").Address()} }, nil},
 		"maximum fee":        {jobs.Funds, "maximum fee", func(c *chain.Config) { c.MaxFeePreCommit = big.NewInt(1) }, nil},
 		"poor sender":        {jobs.Funds, "send FIL", func(c *chain.Config) { c.MaxFeePreCommit = devnet.FIL(5_000) }, nil},
 	} {
@@ -304,9 +352,7 @@ func TestRefusals(t *testing.T) {
 			}
 			_, err := c.SendPreCommit(t.Context(), r)
 			requireClass(t, tc.class, err)
-			if tc.text != "no such" {
-				require.ErrorContains(t, err, tc.text)
-			}
+			require.ErrorContains(t, err, tc.text)
 			require.Zero(t, c.Calls()["MpoolPush"])
 			require.Zero(t, c.Calls()["WalletSignMessage"])
 		})

@@ -32,3 +32,33 @@ func TestBatchReturn(t *testing.T) {
 	require.ErrorContains(t, e.readBatch(encode(batch.BatchReturn{SuccessCount: 1})), "1 results for 3 sectors")
 	require.Error(t, e.readBatch([]byte{0xff}))
 }
+
+// A receipt has no text: a pre-commit that was refused after its ticket's window was refused for that.
+func TestLatePreCommit(t *testing.T) {
+	t.Parallel()
+	e := &entry{
+		Method: preCommitBatch2, State: jobs.MessageFailed, Exit: exitcode.ErrIllegalArgument,
+		Members: make([]jobs.Meaning, 1), Ticket: -800, Height: 2980,
+	}
+	require.Equal(t, jobs.Rejected, e.fact(0).Fault.Class, "3,780 epochs old")
+	e.Height++
+	require.Equal(t, jobs.Deadline, e.fact(0).Fault.Class)
+}
+
+// Answers that come late do not hide newer ones.
+func TestSectorCacheOrder(t *testing.T) {
+	t.Parallel()
+	var (
+		cache sectorCache
+		id    = jobs.SectorID{Miner: 1000, Number: 1}
+	)
+	committed := jobs.OnChain{Sector: &jobs.OnChainSector{Activation: 20}}
+	cache.put(id, knownSector{height: 20, OnChain: committed})
+	cache.put(id, knownSector{height: 19})
+	k, _ := cache.get(id)
+	require.Equal(t, committed, k.OnChain)
+	cache.forget(id, 21)
+	cache.put(id, knownSector{height: 20, OnChain: committed})
+	k, _ = cache.get(id)
+	require.Equal(t, jobs.OnChain{}, k.OnChain)
+}
