@@ -169,11 +169,12 @@ func (c *chain) push(ts *tipset) {
 	c.byKey[ts.key] = ts
 	c.byHeight[ts.Height] = append(c.byHeight[ts.Height], ts.key)
 	c.line = append(c.line, anchor{ts.key, ts.entropy})
-	old := ts.Height - c.history
-	for _, key := range c.byHeight[old] {
-		delete(c.byKey, key)
+	if old := ts.Height - c.history; old > 0 { // the genesis stays
+		for _, key := range c.byHeight[old] {
+			delete(c.byKey, key)
+		}
+		delete(c.byHeight, old)
 	}
-	delete(c.byHeight, old)
 }
 
 // watchBuffer is how many notifications a watcher may lag behind before it is cut off, as a node cuts off a slow subscriber.

@@ -59,11 +59,10 @@ type verdict struct {
 	Good bool
 }
 
-// line is a tipset on the head or, from a lower height on, a fork that replaces it.
+// line is a tipset on the head or, when it begins no higher, a fork that replaces it.
 type line struct {
 	Tipsets []plan
-	Fork    uint64 `json:",omitempty"` // number of a fork, 0 for a tipset on the head
-	Drop    bool   `json:",omitempty"` // the messages that the fork reverts are lost
+	Drop    bool `json:",omitempty"` // the messages that the fork reverts are lost
 }
 
 // journal appends entries. A nil journal keeps nothing.
@@ -212,10 +211,6 @@ func (n *Node) replayLine(ctx context.Context, l *line) error {
 	if err != nil {
 		return err
 	}
-	before := n.forks
-	if l.Fork != 0 {
-		n.forks = l.Fork
-	}
 	var made []*tipset
 	for i := range l.Tipsets {
 		p := &l.Tipsets[i]
@@ -236,8 +231,7 @@ func (n *Node) replayLine(ctx context.Context, l *line) error {
 		}
 		made = append(made, parent)
 	}
-	if l.Fork != 0 {
-		n.forks = before
+	if made[0].Height <= head.Height {
 		n.adopt(made, l)
 		return nil
 	}

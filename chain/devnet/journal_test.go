@@ -92,6 +92,7 @@ func TestContinuesFromItsJournal(t *testing.T) {
 	same, err := again.api.MpoolPushMessage(n.ctx, transfer, spec)
 	require.NoError(t, err)
 	require.Equal(t, dropped, same, "the MsgUuid is remembered")
+	require.Equal(t, before.pending, again.see(found, where.Deadline).pending, "and its message not pushed again")
 	next, err := again.api.MpoolPushMessage(n.ctx, transfer, nil)
 	require.NoError(t, err)
 	require.Equal(t, dropped.Message.Nonce+2, next.Message.Nonce, "and so are the nonces that the node gave")

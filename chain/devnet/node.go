@@ -20,6 +20,7 @@ import (
 type Node struct {
 	cfg    Config
 	log    *slog.Logger
+	rules  rules
 	chain  *chain
 	pool   *pool
 	wallet map[address.Address]*lotus.Key
@@ -44,10 +45,10 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, fmt.Errorf("embedded node: %w", err)
 	}
-	whole := ctx
-	ctx, cancel := context.WithCancel(ctx)
+	outer := ctx
+	ctx, cancel := context.WithCancel(outer)
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, proofs: newProofs(cfg.Verifier), source: source{cfg.Secret},
+		cfg: cfg, log: cfg.Logger, rules: cfg.rules(), proofs: newProofs(cfg.Verifier), source: source{cfg.Secret},
 		wallet: map[address.Address]*lotus.Key{}, chaos: newChaos(), cancel: cancel,
 	}
 	for _, a := range cfg.Accounts {
@@ -68,7 +69,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		n.ticker.Go(func() { n.tick(ctx) })
 	}
 	n.close = sync.OnceValue(n.shutdown)
-	context.AfterFunc(whole, func() {
+	context.AfterFunc(outer, func() {
 		if err := n.Close(); err != nil {
 			n.log.Error("embedded node: close", "error", err)
 		}
@@ -139,7 +140,7 @@ func (n *Node) Advance(ctx context.Context, epochs int) error {
 	defer n.producing.Unlock()
 	for range epochs {
 		parent, _ := n.chain.at(lotus.EmptyTSK)
-		p := plan{BaseFee: n.baseFeeOn(parent), Orders: n.pending}
+		p := plan{Fork: n.forks, BaseFee: n.baseFeeOn(parent), Orders: n.pending}
 		p.messages = n.pool.choose(&parent.post, p.BaseFee)
 		for i := range p.messages {
 			if n.chaos.losesReceipt() {
@@ -178,10 +179,14 @@ func (n *Node) Reorg(ctx context.Context, depth int, dropMessages bool) error {
 	if err != nil {
 		return fmt.Errorf("reorg: %w", err)
 	}
-	l := line{Drop: dropMessages, Fork: n.forks + 1}
-	fork, err := n.fork(ctx, parent, depth+1, &l)
-	if err != nil {
-		return fmt.Errorf("reorg: %w", err)
+	l := line{Drop: dropMessages}
+	var fork []*tipset
+	for range depth + 1 {
+		p := plan{Fork: n.forks + 1, BaseFee: n.baseFeeOn(parent)}
+		if parent, err = n.produce(ctx, parent, &p); err != nil {
+			return fmt.Errorf("reorg: epoch %d: %w", p.Height, err)
+		}
+		l.Tipsets, fork = append(l.Tipsets, p), append(fork, parent)
 	}
 	if err := n.journal.write(entry{Line: &l}); err != nil {
 		return fmt.Errorf("reorg: %w", err)
@@ -190,27 +195,9 @@ func (n *Node) Reorg(ctx context.Context, depth int, dropMessages bool) error {
 	return nil
 }
 
-// fork makes a line of empty tipsets on parent.
-func (n *Node) fork(ctx context.Context, parent *tipset, length int, l *line) ([]*tipset, error) {
-	before := n.forks
-	defer func() { n.forks = before }()
-	n.forks = l.Fork
-	var fork []*tipset
-	for range length {
-		p := plan{BaseFee: n.baseFeeOn(parent)}
-		ts, err := n.produce(ctx, parent, &p)
-		if err != nil {
-			return nil, err
-		}
-		l.Tipsets = append(l.Tipsets, p)
-		fork, parent = append(fork, ts), ts
-	}
-	return fork, nil
-}
-
 // adopt makes a fork the current line.
 func (n *Node) adopt(fork []*tipset, l *line) {
-	n.forks = l.Fork
+	n.forks = l.Tipsets[0].Fork
 	for _, ts := range n.chain.replace(fork) {
 		if !l.Drop {
 			n.pool.restore(ts.landed)

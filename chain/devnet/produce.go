@@ -35,7 +35,7 @@ func (n *Node) genesis() *tipset {
 		s.miners = s.miners.set(m.ID, newMiner(m))
 	}
 	ts := &tipset{pre: s, post: s, baseFee: big.NewInt(genesisBaseFee), root: digestCid("genesis", []byte(n.cfg.NetworkName), n.source.secret[:])}
-	n.seal(ts, nil)
+	n.seal(ts, nil, 0)
 	return ts
 }
 
@@ -44,6 +44,7 @@ type plan struct {
 	messages []*lotus.SignedMessage // checked by the pool, in order
 
 	Height   abi.ChainEpoch
+	Fork     uint64          `json:",omitempty"` // how many reorgs there were before: it makes another ticket
 	CID      *cid.Cid        `json:",omitempty"` // of the block that came of it, where it is not empty
 	BaseFee  abi.TokenAmount // attoFIL
 	Messages []cid.Cid       `json:",omitempty"` // names of messages, for the journal
@@ -113,7 +114,7 @@ func (n *Node) produce(ctx context.Context, parent *tipset, p *plan) (*tipset, e
 	if len(root) > 1 {
 		ts.root = digestCid("state", root...)
 	}
-	n.seal(ts, parent)
+	n.seal(ts, parent, p.Fork)
 	if len(root) > 1 {
 		p.CID = &ts.Cids[0]
 	}
@@ -123,7 +124,7 @@ func (n *Node) produce(ctx context.Context, parent *tipset, p *plan) (*tipset, e
 // vm executes messages of an epoch on top of parent. Randomness of the epoch itself is never needed: tickets and seeds are older.
 func (n *Node) vm(parent *tipset, epoch abi.ChainEpoch, baseFee abi.TokenAmount) *vm {
 	return &vm{
-		epoch: epoch, baseFee: baseFee, rules: n.cfg.rules(), proofs: n.proofs,
+		epoch: epoch, baseFee: baseFee, rules: n.rules, proofs: n.proofs,
 		random: func(tag crypto.DomainSeparationTag, at abi.ChainEpoch, data []byte) (abi.Randomness, error) {
 			return n.chain.randomness(parent, tag, at, data, tag == crypto.DomainSeparationTag_InteractiveSealChallengeSeed)
 		},
@@ -131,7 +132,7 @@ func (n *Node) vm(parent *tipset, epoch abi.ChainEpoch, baseFee abi.TokenAmount)
 }
 
 // seal gives the tipset its one block.
-func (n *Node) seal(ts *tipset, parent *tipset) {
+func (n *Node) seal(ts, parent *tipset, fork uint64) {
 	h := &lotus.BlockHeader{
 		Miner: idAddress(n.cfg.Miners[0].ID), Parents: []cid.Cid{}, ParentWeight: big.Zero(), ParentBaseFee: ts.baseFee,
 		ParentStateRoot: ts.root, ParentMessageReceipts: receiptsRoot(nil), Messages: messagesRoot(ts.landed),
@@ -148,7 +149,7 @@ func (n *Node) seal(ts *tipset, parent *tipset) {
 	}
 	beacon := n.source.beacon(h.Height)
 	h.BeaconEntries = []lotus.BeaconEntry{beacon}
-	h.Ticket = &lotus.Ticket{VRFProof: n.source.ticket(key, h.Height, n.forks)}
+	h.Ticket = &lotus.Ticket{VRFProof: n.source.ticket(key, h.Height, fork)}
 	h.ElectionProof = &lotus.ElectionProof{WinCount: 5, VRFProof: h.Ticket.VRFProof}
 	h.Timestamp = uint64(n.cfg.Genesis.Add(time.Duration(h.Height) * n.cfg.EpochDuration).Unix())
 	ts.entropy = entropy{blake2b.Sum256(h.Ticket.VRFProof), blake2b.Sum256(beacon.Data)}
