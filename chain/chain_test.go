@@ -23,11 +23,12 @@ import (
 
 	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 func TestMain(m *testing.M) {
-	address.CurrentNetwork = address.Testnet
+	lotus.PrintAddressesOf("localnet")
 	os.Exit(m.Run())
 }
 

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -171,6 +172,9 @@ func swap(ctx context.Context, j Journal, key string, old []byte, v any) (raw []
 
 // journalFault keeps cancellation what it is; any other failure of the journal is infrastructure and passes.
 func journalFault(key string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
 	return jobs.Failf(jobs.Transient, "message journal: entry %s: %w", key, err)
 }
 

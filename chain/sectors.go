@@ -89,14 +89,18 @@ func (c *Client) allocatedAt(ctx context.Context, id abi.ActorID, at lotus.TipSe
 
 // Ticket implements jobs.Chain.
 func (c *Client) Ticket(ctx context.Context, id abi.ActorID, epoch abi.ChainEpoch) ([]byte, error) {
-	return c.randomness(ctx, "StateGetRandomnessFromTickets", id, epoch, func(ctx context.Context, api *api, entropy []byte, at lotus.TipSetKey) (abi.Randomness, error) {
+	return c.randomness(ctx, "StateGetRandomnessFromTickets", id, epoch, func(ctx context.Context, api *api, entropy []byte, at lotus.TipSetKey) (
+		abi.Randomness, error,
+	) {
 		return api.StateGetRandomnessFromTickets(ctx, crypto.DomainSeparationTag_SealRandomness, epoch, entropy, at)
 	})
 }
 
 // Seed implements jobs.Chain.
 func (c *Client) Seed(ctx context.Context, id abi.ActorID, epoch abi.ChainEpoch) ([]byte, error) {
-	return c.randomness(ctx, "StateGetRandomnessFromBeacon", id, epoch, func(ctx context.Context, api *api, entropy []byte, at lotus.TipSetKey) (abi.Randomness, error) {
+	return c.randomness(ctx, "StateGetRandomnessFromBeacon", id, epoch, func(ctx context.Context, api *api, entropy []byte, at lotus.TipSetKey) (
+		abi.Randomness, error,
+	) {
 		return api.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_InteractiveSealChallengeSeed, epoch, entropy, at)
 	})
 }
@@ -275,7 +279,8 @@ func (c *Client) Proven(ctx context.Context, id jobs.SectorID) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("sector %s: %w", id, err)
 	}
-	partitions, err := memo(ctx, c, ts.Key(), "StateMinerPartitions", fmt.Sprintf("%s %d", addr, place.Deadline), func(ctx context.Context, api *api) ([]lotus.Partition, error) {
+	deadline := fmt.Sprintf("%s %d", addr, place.Deadline)
+	partitions, err := memo(ctx, c, ts.Key(), "StateMinerPartitions", deadline, func(ctx context.Context, api *api) ([]lotus.Partition, error) {
 		return api.StateMinerPartitions(ctx, addr, place.Deadline, ts.Key())
 	})
 	if err != nil {
@@ -298,7 +303,8 @@ func (c *Client) Proven(ctx context.Context, id jobs.SectorID) (bool, error) {
 	case !live:
 		return false, jobs.Failf(jobs.Rejected, "sector %s was terminated (%s)", id, where)
 	case faulty:
-		return false, jobs.Failf(jobs.Rejected, "sector %s is faulty (%s): its WindowPoSt failed; check that the prover finds the stored files, then declare it recovered", id, where)
+		return false, jobs.Failf(jobs.Rejected, "sector %s is faulty (%s): its WindowPoSt failed; check that the prover finds the stored files, then declare it recovered",
+			id, where)
 	}
 	return active, nil
 }

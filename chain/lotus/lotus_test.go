@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	address.CurrentNetwork = address.Testnet // the recordings are of a private network: t addresses
+	lotus.PrintAddressesOf("localnet") // the recordings are of a private network: t addresses
 	os.Exit(m.Run())
 }
 
