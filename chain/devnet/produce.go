@@ -140,16 +140,14 @@ func (n *Node) seal(ts, parent *tipset, fork uint64) {
 		BLSAggregate: &crypto.Signature{Type: crypto.SigTypeBLS, Data: make([]byte, vrfBytes)},
 		BlockSig:     &crypto.Signature{Type: crypto.SigTypeBLS, Data: make([]byte, vrfBytes)},
 	}
-	key := lotus.EmptyTSK
 	if parent != nil {
-		key = parent.key
 		h.Parents, h.Height = parent.Cids, parent.Height+1
 		h.ParentWeight = big.Add(parent.Blocks[0].ParentWeight, big.NewInt(tipsetWeight))
 		h.ParentStateRoot, h.ParentMessageReceipts = parent.root, receiptsRoot(parent.landed)
 	}
 	beacon := n.source.beacon(h.Height)
 	h.BeaconEntries = []lotus.BeaconEntry{beacon}
-	h.Ticket = &lotus.Ticket{VRFProof: n.source.ticket(key, h.Height, fork)}
+	h.Ticket = &lotus.Ticket{VRFProof: n.source.ticket(h.Parents, h.Height, fork)}
 	h.ElectionProof = &lotus.ElectionProof{WinCount: 5, VRFProof: h.Ticket.VRFProof}
 	h.Timestamp = uint64(n.cfg.Genesis.Add(time.Duration(h.Height) * n.cfg.EpochDuration).Unix())
 	ts.entropy = entropy{blake2b.Sum256(h.Ticket.VRFProof), blake2b.Sum256(beacon.Data)}
@@ -171,8 +169,14 @@ func (ts *tipset) nextBaseFee() abi.TokenAmount {
 	return nextBaseFee(ts.baseFee, limits)
 }
 
+// Most epochs are empty.
+var noReceipts, noMessages = digestCid("receipts"), digestCid("messages")
+
 // receiptsRoot and messagesRoot stand for the roots of a block's AMTs.
 func receiptsRoot(landed []*landing) cid.Cid {
+	if len(landed) == 0 {
+		return noReceipts
+	}
 	var all bytes.Buffer
 	for _, l := range landed {
 		fmt.Fprintf(&all, "%d %x %d\n", l.receipt.ExitCode, l.receipt.Return, l.receipt.GasUsed)
@@ -181,6 +185,9 @@ func receiptsRoot(landed []*landing) cid.Cid {
 }
 
 func messagesRoot(landed []*landing) cid.Cid {
+	if len(landed) == 0 {
+		return noMessages
+	}
 	var all [][]byte
 	for _, l := range landed {
 		all = append(all, l.cid.Bytes())

@@ -6,6 +6,7 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/ipfs/go-cid"
 	"golang.org/x/crypto/blake2b"
 
 	"github.com/lpseal/lpseal/chain/lotus"
@@ -21,10 +22,14 @@ const vrfBytes = 96
 type source struct{ secret [32]byte }
 
 // ticket depends on the parent, so forks have different tickets, as on a real chain.
-func (s source) ticket(parent lotus.TipSetKey, height abi.ChainEpoch, fork uint64) []byte {
-	var proof []byte
+func (s source) ticket(parents []cid.Cid, height abi.ChainEpoch, fork uint64) []byte {
+	var below []byte
+	for _, c := range parents {
+		below = append(below, c.Bytes()...)
+	}
+	proof := make([]byte, 0, vrfBytes)
 	for part := uint64(0); len(proof) < vrfBytes; part++ {
-		h := s.hash("ticket", []byte(parent.String()), uint64(height), fork, part)
+		h := s.hash("ticket", below, uint64(height), fork, part)
 		proof = append(proof, h[:]...)
 	}
 	return proof
