@@ -56,7 +56,7 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 		return err
 	}
 	defer func() {
-		if f.keep || err != nil && ctx.Err() == nil {
+		if f.keep || err != nil && ctx.Err() == nil && !f.corrupt {
 			fmt.Fprintf(a.err, "kept: %s (the log is in %s)\n", dir, demoLog)
 			return
 		}
@@ -69,7 +69,7 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	w, err := startDemo(limited, a, dir, f)
+	w, err := startDemo(limited, a, dir, input, f)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ type demoWorld struct {
 }
 
 // startDemo starts everything. The daemons outlive ctx: stop ends them in order.
-func startDemo(ctx context.Context, a *app, dir string, f demoFlags) (_ *demoWorld, err error) {
+func startDemo(ctx context.Context, a *app, dir, input string, f demoFlags) (_ *demoWorld, err error) {
 	w := &demoWorld{app: a, dir: dir, ownInput: f.data == ""}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	w.end = end
@@ -58,7 +58,7 @@ func startDemo(ctx context.Context, a *app, dir string, f demoFlags) (_ *demoWor
 	if err := w.redis.Start(); err != nil {
 		return nil, fmt.Errorf("redis in the process: %w", err)
 	}
-	if err := w.writeConfigs(ctx, f); err != nil {
+	if err := w.writeConfigs(f, input); err != nil {
 		return nil, err
 	}
 	operator, err := w.joinAs(ctx, "operator")
@@ -126,7 +126,7 @@ log: {level: info, format: nocolor, file: %[9]q}
 `
 
 // writeConfigs starts the node and makes the hosts' folders and everybody's file.
-func (w *demoWorld) writeConfigs(ctx context.Context, f demoFlags) error {
+func (w *demoWorld) writeConfigs(f demoFlags, input string) error {
 	secret := rand.Text() + rand.Text()
 	write := func(name, host, lanes, paths string) error {
 		text := fmt.Sprintf(demoConfig, w.redis.Addr(), w.node.APIInfo(), host, filepath.Join(w.dir, host, "state"),
@@ -136,9 +136,13 @@ func (w *demoWorld) writeConfigs(ctx context.Context, f demoFlags) error {
 	if err := w.startNode(f); err != nil {
 		return err
 	}
+	room, err := demoRoom(f, input)
+	if err != nil {
+		return err
+	}
 	for _, h := range demoHosts {
 		paths := ""
-		for name, o := range map[string]files.PathOptions{"seal": {CanSeal: true}, "store": {CanStore: true}} {
+		for name, o := range map[string]files.PathOptions{"seal": {CanSeal: true, Capacity: room}, "store": {CanStore: true}} {
 			dir := filepath.Join(w.dir, h.id, name)
 			if _, err := files.Init(dir, o); err != nil {
 				return err
@@ -151,6 +155,25 @@ func (w *demoWorld) writeConfigs(ctx context.Context, f demoFlags) error {
 		}
 	}
 	return errors.Join(write("scheduler", "h0", "", ""), write("operator", "h0", "", ""))
+}
+
+// demoRoom is the capacity of a sealing path: enough for all sectors. It is bounded so that what
+// is promised counts, and the sectors are spread over both hosts.
+func demoRoom(f demoFlags, input string) (uint64, error) {
+	proof, err := sealProof(f.size)
+	if err != nil {
+		return 0, err
+	}
+	size, err := proof.SectorSize()
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(input)
+	if err != nil {
+		return 0, err
+	}
+	sectors := len(split(uint64(info.Size()), size)) + 1 // one more is pledged
+	return jobs.SealingSpace(uint64(size)) * uint64(sectors), nil
 }
 
 func (w *demoWorld) startNode(f demoFlags) error {

@@ -25,13 +25,20 @@ type app struct {
 	flags    map[string]string // configuration keys that a command's own flags set
 }
 
-// Main runs the program and gives its exit code. SIGINT and SIGTERM end its context once;
-// a second one kills it, so that nobody has to wait for a drain.
+// stops are the signals that end the program's context.
+var stops = []os.Signal{os.Interrupt, syscall.SIGTERM}
+
+// Main runs the program and gives its exit code.
 func Main(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stops...)
 	defer stop()
-	context.AfterFunc(ctx, stop)
 	return Run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// secondSignalKills lets nobody wait for a drain: what a killed daemon leaves, the next
+// start adopts. The demo does not want this, for nobody comes after it.
+func secondSignalKills(ctx context.Context) {
+	context.AfterFunc(ctx, func() { signal.Reset(stops...) })
 }
 
 // Run is Main on other streams.
@@ -40,6 +47,9 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = errors.New("stopped by a signal")
+	}
 	if err != nil {
 		report(errs, err)
 	}

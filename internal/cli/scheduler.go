@@ -19,6 +19,7 @@ func (a *app) schedulerCmd() *cobra.Command {
 		Short: "Run the poller: it moves sectors on and sends messages",
 		Args:  args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			secondSignalKills(cmd.Context())
 			c, err := a.join(cmd.Context())
 			if err != nil {
 				return err

@@ -25,6 +25,7 @@ func (a *app) workerCmd() *cobra.Command {
 		Short: "Run a worker: it seals on this host's lanes and serves its storage paths",
 		Args:  args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			secondSignalKills(cmd.Context())
 			c, err := a.join(cmd.Context())
 			if err != nil {
 				return err
