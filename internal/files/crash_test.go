@@ -238,3 +238,36 @@ func TestEveryStepMayBeTheLast(t *testing.T) {
 		})
 	}
 }
+
+// The host that receives a sector is cut before each of its changes; the sender runs
+// again and finds its way.
+func TestTheReceivingHostMayStopAtAnyStep(t *testing.T) {
+	t.Parallel()
+	attempt := func(at int) (state map[string]string, steps int) {
+		f := newFleet(t)
+		ctx := context.Background()
+		cut := &powerCut{t: t, at: at, loose: map[string]int64{}, saved: map[string]string{}}
+		f.h2.disk.before = cut.before
+		stored, err := f.h1.Store(ctx, f.r, nil)
+		if cut.dead {
+			require.Error(t, err)
+			cut.lose()
+			again := openHost(t, f.store.dir)
+			again.Secret = testSecret
+			f.wire.to = again.Handler()
+			stored, err = f.h1.Store(ctx, f.r, nil)
+		}
+		require.NoError(t, err, "cut before step %d", at)
+		steps = cut.steps
+		f.r.Stored = stored
+		require.NoError(t, f.h1.Finalize(ctx, f.r))
+		return endState(t, filepath.Dir(f.store.dir)), steps
+	}
+	want, steps := attempt(0)
+	require.Positive(t, steps)
+	for at := 1; at <= steps; at++ {
+		got, _ := attempt(at)
+		require.Equal(t, want, got, "cut before step %d of %d", at, steps)
+	}
+	t.Logf("%d steps", steps)
+}

@@ -18,7 +18,13 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(openPathEnv); dir != "" {
+		openPathAsUser(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const testProof = abi.RegisteredSealProof_StackedDrg2KiBV1_1
 
@@ -27,7 +33,7 @@ var testSector = jobs.SectorID{Miner: 1000, Number: 42}
 // newPath makes a path in a fresh folder, or under the name given.
 func newPath(t testing.TB, dir string, o PathOptions) jobs.Path {
 	t.Helper()
-	p, err := Init(dir, o)
+	p, err := initPath(disk{volatile: true}, dir, o)
 	require.NoError(t, err)
 	return p
 }

@@ -62,7 +62,9 @@ type PathOptions struct {
 
 // Init makes a folder a path: it writes sectorstore.json with a fresh id. A folder
 // that has one is refused: its id is what records know it by.
-func Init(dir string, o PathOptions) (jobs.Path, error) {
+func Init(dir string, o PathOptions) (jobs.Path, error) { return initPath(disk{}, dir, o) }
+
+func initPath(d disk, dir string, o PathOptions) (jobs.Path, error) {
 	if !o.CanSeal && !o.CanStore {
 		return jobs.Path{}, fmt.Errorf("path %s: say whether it is for sealing, for storage or for both", dir)
 	}
@@ -78,7 +80,6 @@ func Init(dir string, o PathOptions) (jobs.Path, error) {
 	if err != nil {
 		return jobs.Path{}, err
 	}
-	var d disk
 	if err := d.mkdir(dir); err != nil {
 		return jobs.Path{}, unusable(dir, err)
 	}

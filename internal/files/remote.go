@@ -32,8 +32,7 @@ func (d remoteDepot) send(ctx context.Context, r *jobs.Record, f lasting, report
 	}
 	defer src.Close()
 	uri := sectorURI(r.ID, d.path, f.name, "arrival") + transferQuery(f.size, f.digest)
-	_, err = d.upload(ctx, d.peer, uri, askerOf(r, jobs.Store), src, f.size, report)
-	return err
+	return d.upload(ctx, d.peer, uri, askerOf(r, jobs.Store), src, f.size, report)
 }
 
 func (d remoteDepot) place(ctx context.Context, r *jobs.Record, digests map[string]string) error {
@@ -70,20 +69,21 @@ func transferQuery(size int64, digest string) string {
 }
 
 // persist runs one attempt of a transfer after the other while they get further. An
-// attempt says how far it came and whether the transfer is done.
-func persist(ctx context.Context, attempt func() (moved, done bool, err error)) error {
+// attempt says how many bytes it knows to be across, and whether that is all.
+func persist(ctx context.Context, attempt func() (across int64, done bool, err error)) error {
+	best := int64(-1)
 	for idle := 0; ; {
-		moved, done, err := attempt()
+		across, done, err := attempt()
 		var fault *jobs.Fault
 		switch {
-		case done:
-			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil && (!errors.As(err, &fault) || fault.Class != jobs.Transient):
 			return err
-		case moved:
-			idle = 0
+		case done:
+			return err
+		case across > best:
+			best, idle = across, 0
 		default:
 			if idle++; idle >= fruitless {
 				return err
@@ -92,41 +92,26 @@ func persist(ctx context.Context, attempt func() (moved, done bool, err error)) 
 	}
 }
 
-// upload sends src, from where the receiver's copy ends, until it has all of it. It
-// returns the receiver's last answer.
-func (h *Host) upload(ctx context.Context, to peer, uri string, who asker, src io.ReaderAt, size int64, report func(int64)) (answer arrivalState, err error) {
-	err = persist(ctx, func() (moved, done bool, err error) {
-		have, err := h.arrivalState(ctx, to, uri, who)
-		if err != nil {
-			return false, false, err
-		}
-		if have.Done {
-			answer = have
-			return false, true, nil
+// upload sends src, from where the receiver's copy ends, until it has all of it.
+func (h *Host) upload(ctx context.Context, to peer, uri string, who asker, src io.ReaderAt, size int64, report func(int64)) error {
+	return persist(ctx, func() (across int64, done bool, err error) {
+		have, err := h.askArrival(ctx, to, http.MethodGet, uri, who, nil)
+		if err != nil || have.Done || have.Offset == size {
+			return 0, err == nil, err
 		}
 		offset := min(have.Offset, size)
 		counted := &counter{r: io.NewSectionReader(src, offset, size-offset), report: func(n int64) { report(offset + n) }}
 		ctx, dog, cancel := watched(ctx, h.Stall)
 		defer cancel()
-		resp, err := h.do(ctx, to, http.MethodPut, uri, who, func(req *http.Request) {
+		dog.kick()
+		now, err := h.askArrival(ctx, to, http.MethodPut, uri, who, func(req *http.Request) {
 			req.Body = io.NopCloser(outgoing{counted, dog})
 			req.ContentLength = size - offset
 			req.Header.Set(offsetHeader, strconv.FormatInt(offset, 10))
 			req.Header.Set("Expect", "100-continue") // a refusal comes before gigabytes go
-			if size == offset {
-				req.Body = http.NoBody
-			}
 		})
-		if err != nil {
-			return counted.n > 0, false, err
-		}
-		defer resp.Body.Close()
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-			return false, false, unreachable(ctx, to, err)
-		}
-		return counted.n > 0, answer.Done || answer.Offset == size, nil
+		return have.Offset, err == nil && now.Offset == size, err
 	})
-	return answer, err
 }
 
 // arrivalState is how much of a file the receiver has.
@@ -137,14 +122,14 @@ type arrivalState struct {
 	Source string `json:"source,omitempty"`
 }
 
-func (h *Host) arrivalState(ctx context.Context, to peer, uri string, who asker) (out arrivalState, err error) {
-	resp, err := h.do(ctx, to, http.MethodGet, uri, who, nil)
+func (h *Host) askArrival(ctx context.Context, p peer, method, uri string, who asker, change func(*http.Request)) (out arrivalState, err error) {
+	resp, err := h.do(ctx, p, method, uri, who, change)
 	if err != nil {
 		return out, err
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
-		return out, unreachable(ctx, to, err)
+		return out, unreachable(ctx, p, err)
 	}
 	return out, nil
 }
@@ -169,7 +154,7 @@ func (h *Host) fetch(ctx context.Context, from remoteDepot, id jobs.SectorID, na
 	var offset int64
 	etag := ""
 	uri := sectorURI(id, from.path, name)
-	err := persist(ctx, func() (moved, done bool, err error) {
+	err := persist(ctx, func() (across int64, done bool, err error) {
 		ctx, dog, cancel := watched(ctx, h.Stall)
 		defer cancel()
 		dog.kick()
@@ -180,19 +165,19 @@ func (h *Host) fetch(ctx context.Context, from remoteDepot, id jobs.SectorID, na
 			}
 		})
 		if err != nil {
-			return false, false, err
+			return offset, false, err
 		}
 		defer resp.Body.Close()
 		if (resp.StatusCode == http.StatusPartialContent) != (offset > 0) {
-			return false, true, jobs.Failf(jobs.Transient, "%s of %s changed on host %s while it was read", name, id, from.peer.host)
+			return offset, true, jobs.Failf(jobs.Transient, "%s of %s changed on host %s while it was read", name, id, from.peer.host)
 		}
 		etag = resp.Header.Get("ETag")
 		n, err := io.Copy(io.MultiWriter(w, sum), incoming{resp.Body, dog})
 		offset += n
 		if err != nil {
-			return n > 0, false, unreachable(ctx, from.peer, err)
+			return offset, false, unreachable(ctx, from.peer, err)
 		}
-		return true, true, nil
+		return offset, true, nil
 	})
 	if err != nil {
 		return err
@@ -228,8 +213,11 @@ func (h *Host) UploadPiece(ctx context.Context, path, file string, report func(d
 			return "", err
 		}
 		uri := "/v1/pieces/" + digest + "?" + url.Values{"size": {strconv.FormatInt(info.Size(), 10)}, "path": {path}}.Encode()
-		got, err := h.upload(ctx, to.peer, uri, asker{}, src, info.Size(), report)
-		return got.Source, err
+		if err := h.upload(ctx, to.peer, uri, asker{}, src, info.Size(), report); err != nil {
+			return "", err
+		}
+		placed, err := h.askArrival(ctx, to.peer, http.MethodPost, uri, asker{}, nil)
+		return placed.Source, err
 	}
 	if source, ok := p.piece(digest); ok {
 		return source, nil

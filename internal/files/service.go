@@ -27,7 +27,7 @@ import (
 //	GET  /v1/sectors/SECTOR/PATH/FILE/arrival        how much of an upload is there
 //	PUT  /v1/sectors/SECTOR/PATH/FILE/arrival        the rest of it
 //	POST /v1/sectors/SECTOR/PATH/place               verify all that arrived, then name it
-//	GET  /v1/pieces/SHA256, PUT /v1/pieces/SHA256    the same for a sector's data
+//	GET, PUT and POST /v1/pieces/SHA256              the same for a piece's data
 //
 // Errors are JSON of [jobs.Fault].
 func (h *Host) Handler() http.Handler {
@@ -40,6 +40,7 @@ func (h *Host) Handler() http.Handler {
 		"POST /v1/sectors/{sector}/{path}/place":         h.servePlace,
 		"GET /v1/pieces/{sha256}":                        h.servePiece,
 		"PUT /v1/pieces/{sha256}":                        h.servePiece,
+		"POST /v1/pieces/{sha256}":                       h.servePiece,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if err := serve(w, r); err != nil {
@@ -200,7 +201,7 @@ func (h *Host) serveArrival(w http.ResponseWriter, r *http.Request) error {
 	if !p.accepts(id, []string{name}) {
 		return refusal{http.StatusForbidden, jobs.Failf(jobs.Busy, "path %s stores no such file of this miner; see its %s", p.dir, MetaFile)}
 	}
-	digest := r.FormValue("sha256")
+	digest := r.URL.Query().Get("sha256")
 	if !sha256Hex.MatchString(digest) {
 		return refuse(http.StatusBadRequest, "%q is not a SHA-256 in hex", digest)
 	}
@@ -253,7 +254,7 @@ func (h *Host) servePiece(w http.ResponseWriter, r *http.Request) error {
 	if !sha256Hex.MatchString(digest) {
 		return refuse(http.StatusBadRequest, "%q is not a SHA-256 in hex", digest)
 	}
-	p, err := h.path(r.FormValue("path"))
+	p, err := h.path(r.URL.Query().Get("path"))
 	if err != nil {
 		return err
 	}
@@ -261,15 +262,17 @@ func (h *Host) servePiece(w http.ResponseWriter, r *http.Request) error {
 		writeJSON(w, http.StatusOK, arrivalState{Done: true, Source: source})
 		return nil
 	}
+	if r.Method == http.MethodPost {
+		source, err := h.placePiece(r.Context(), p, digest)
+		if err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, arrivalState{Done: true, Source: source})
+		return nil
+	}
 	state, err := h.receive(w, r, p, p.pieceArrival(digest))
 	if err != nil {
 		return err
-	}
-	if r.Method == http.MethodPut && state.Offset == sizeOf(r) {
-		if state.Source, err = h.placePiece(r.Context(), p, digest); err != nil {
-			return err
-		}
-		state.Done = true
 	}
 	writeJSON(w, http.StatusOK, state)
 	return nil
@@ -277,7 +280,7 @@ func (h *Host) servePiece(w http.ResponseWriter, r *http.Request) error {
 
 // sizeOf is the whole size of what is sent, or -1.
 func sizeOf(r *http.Request) int64 {
-	n, err := strconv.ParseInt(r.FormValue("size"), 10, 64)
+	n, err := strconv.ParseInt(r.URL.Query().Get("size"), 10, 64)
 	if err != nil {
 		return -1
 	}
@@ -323,15 +326,27 @@ func (h *Host) receive(w http.ResponseWriter, r *http.Request, p *root, path str
 	if state.Offset != offset {
 		return state, jobs.Failf(jobs.Transient, "%s has %d bytes, not %d; ask again how many", path, state.Offset, offset)
 	}
-	n, cut := io.Copy(f, &patient{r.Body, http.NewResponseController(w), h.Stall})
-	state.Offset += n
-	if err := h.disk.sync(f); err != nil {
-		return state, err
-	}
-	if cut != nil {
-		return state, Classify(cut, fmt.Sprintf("%s: the transfer was cut after %d bytes", path, state.Offset))
+	body := &patient{r.Body, http.NewResponseController(w), h.Stall}
+	for state.Offset < size {
+		n, cut := io.CopyN(f, body, min(copyChunk, size-state.Offset))
+		state.Offset += n
+		if err := h.disk.sync(f); err != nil {
+			return state, err
+		}
+		if cut != nil {
+			return state, cutShort(cut, path, state.Offset)
+		}
 	}
 	return state, nil
+}
+
+// cutShort tells a disk that takes no more from a line that broke.
+func cutShort(err error, path string, have int64) error {
+	var fault *jobs.Fault
+	if classified := Classify(err, path); errors.As(classified, &fault) {
+		return classified
+	}
+	return jobs.Failf(jobs.Transient, "%s: the transfer was cut after %d bytes: %w", path, have, err)
 }
 
 // patient gives each read of a request's body a deadline of its own.

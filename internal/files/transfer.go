@@ -43,7 +43,8 @@ func (r incoming) Read(p []byte) (int, error) {
 }
 
 // outgoing watches the time between reads: that is how long the network takes to
-// accept what was read.
+// accept what was read, and after the last one how long the peer takes to answer. It
+// makes what it got durable as it comes, so that is not long.
 type outgoing struct {
 	io.Reader
 	dog *watchdog
@@ -51,9 +52,5 @@ type outgoing struct {
 
 func (r outgoing) Read(p []byte) (int, error) {
 	r.dog.kick()
-	n, err := r.Reader.Read(p)
-	if err != nil {
-		r.dog.rest()
-	}
-	return n, err
+	return r.Reader.Read(p)
 }

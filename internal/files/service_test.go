@@ -1,0 +1,504 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+var testSecret = []byte("a secret of all hosts")
+
+// fleet is host h1, which seals, and host h2, which stores and serves; a wire between
+// them can misbehave.
+type fleet struct {
+	h1, h2  *Host
+	home    *root // of h1
+	store   *root // of h2
+	r       *jobs.Record
+	wire    *wire
+	workers []jobs.Worker
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	dir := t.TempDir()
+	dirs := []string{filepath.Join(dir, "h1"), filepath.Join(dir, "h2")}
+	home := newPath(t, dirs[0], PathOptions{CanSeal: true})
+	newPath(t, dirs[1], PathOptions{CanStore: true})
+	f := &fleet{r: newRecord(t, home)}
+	host := func(name, dir string) *Host {
+		h, err := Open(Options{
+			Host: name, Paths: []string{dir}, Secret: testSecret, Stall: 5 * time.Second,
+			Peers: func(context.Context) ([]jobs.Worker, error) { return f.workers, nil },
+		})
+		require.NoError(t, err)
+		h.disk.volatile = true
+		t.Cleanup(h.client.CloseIdleConnections)
+		return h
+	}
+	f.h1, f.h2 = host("h1", dirs[0]), host("h2", dirs[1])
+	f.home, f.store = f.h1.roots[0], f.h2.roots[0]
+	f.wire = &wire{to: f.h2.Handler()}
+	for i, h := range []*Host{f.h1, f.h2} {
+		handler := []http.Handler{h.Handler(), f.wire}[i]
+		server := httptest.NewServer(handler)
+		t.Cleanup(server.Close)
+		f.workers = append(f.workers, jobs.Worker{Host: h.Host, Instance: "w", Paths: h.Paths(), FileURL: server.URL})
+	}
+	f.r.KeepUnsealed = true
+	sealSector(t, f.h1, f.r)
+	return f
+}
+
+// wire passes requests on, cutting or changing what goes through.
+type wire struct {
+	to       http.Handler
+	cuts     atomic.Int32 // how many more transfers are cut half way
+	flip     atomic.Bool  // change a byte of every upload
+	down     atomic.Bool
+	requests atomic.Int32
+	moved    atomic.Int64 // file bytes uploaded
+}
+
+func (x *wire) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x.requests.Add(1)
+	if x.down.Load() {
+		panic(http.ErrAbortHandler)
+	}
+	if r.Method == http.MethodPut {
+		r = r.WithContext(r.Context()) // the server keeps its own
+		r.Body = &hop{ReadCloser: r.Body, wire: x, cut: r.ContentLength > 1 && x.cuts.Add(-1) >= 0, left: r.ContentLength / 2}
+	} else if strings.HasSuffix(r.URL.Path, "/"+jobs.C1File) && x.cuts.Add(-1) >= 0 {
+		w = &short{ResponseWriter: w}
+	}
+	x.to.ServeHTTP(w, r)
+}
+
+// hop is an upload's body on the wire.
+type hop struct {
+	io.ReadCloser
+	wire *wire
+	cut  bool
+	left int64
+}
+
+func (b *hop) Read(p []byte) (int, error) {
+	if b.cut {
+		if b.left == 0 {
+			return 0, io.ErrUnexpectedEOF
+		}
+		p = p[:min(int64(len(p)), b.left)]
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	b.wire.moved.Add(int64(n))
+	if n > 0 && b.wire.flip.Load() {
+		p[0] ^= 1
+	}
+	return n, err
+}
+
+// short is an answer that ends half way.
+type short struct {
+	http.ResponseWriter
+}
+
+func (s *short) Write(p []byte) (int, error) {
+	_, _ = s.ResponseWriter.Write(p[:len(p)/2])
+	s.ResponseWriter.(http.Flusher).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+func TestC1TravelsAndResumes(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	ctx := context.Background()
+	c1 := bytes.Repeat([]byte("vanilla proof "), 10000)
+	var err error
+	f.r.C1Digest, err = f.h1.SaveC1(ctx, f.r, c1)
+	require.NoError(t, err)
+	x := &wire{to: f.h1.Handler()}
+	server := httptest.NewServer(x)
+	t.Cleanup(server.Close)
+	f.workers[0].FileURL = server.URL
+
+	x.cuts.Store(3)
+	got, err := f.h2.LoadC1(ctx, f.r)
+	require.NoError(t, err)
+	require.Equal(t, c1, got)
+	require.EqualValues(t, 4, x.requests.Load(), "three cuts, each gone on from")
+
+	wrong := *f.r
+	wrong.C1Digest = sha([]byte("other"))
+	_, err = f.h2.LoadC1(ctx, &wrong)
+	require.False(t, requireFault(t, err, jobs.Input).Missing)
+
+	require.NoError(t, os.Remove(f.home.file(f.r.ID, jobs.C1File)))
+	_, err = f.h2.LoadC1(ctx, f.r)
+	require.True(t, requireFault(t, err, jobs.Input).Missing, "the peer's fault comes through as it is")
+
+	x.down.Store(true)
+	_, err = f.h2.LoadC1(ctx, f.r)
+	requireFault(t, err, jobs.Transient)
+	f.workers = f.workers[1:]
+	_, err = f.h2.LoadC1(ctx, f.r)
+	requireFault(t, err, jobs.Transient)
+}
+
+func TestStoreOnAnotherHost(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	ctx := context.Background()
+	f.wire.cuts.Store(2)
+	stored, err := f.h1.Store(ctx, f.r, nil)
+	require.NoError(t, err)
+	require.Equal(t, f.store.meta.ID, stored.Path)
+	files := tree(t, f.store.dir)
+	require.Equal(t, string(content(f.r, jobs.SealedFile)), files["sealed/s-t01000-42"])
+	require.Equal(t, string(content(f.r, jobs.TreeDFile)[:2048]), files["unsealed/s-t01000-42"])
+	require.Len(t, sectorFiles(t, f.store), len(stored.Digests)+1)
+	var total int64
+	for name := range stored.Digests {
+		if name == UnsealedFile {
+			total += 2048
+			continue
+		}
+		total += int64(len(content(f.r, name)))
+	}
+	require.Equal(t, total, f.wire.moved.Load(), "what came before a cut is not sent again")
+
+	again, err := f.h1.Store(ctx, f.r, nil)
+	require.NoError(t, err)
+	require.Equal(t, stored, again)
+	require.Equal(t, total, f.wire.moved.Load(), "what is placed is not sent again")
+
+	// The other host's word is asked for before the home copy goes.
+	f.r.Stored = stored
+	f.wire.down.Store(true)
+	requireFault(t, f.h1.Finalize(ctx, f.r), jobs.Transient)
+	f.wire.down.Store(false)
+	good := f.store.file(f.r.ID, jobs.SealedFile)
+	require.NoError(t, os.Rename(good, good+".away"))
+	requireFault(t, f.h1.Finalize(ctx, f.r), jobs.Rejected)
+	require.FileExists(t, f.home.file(f.r.ID, jobs.SealedFile))
+	require.NoError(t, os.Rename(good+".away", good))
+	require.NoError(t, f.h1.Finalize(ctx, f.r))
+	require.Empty(t, sectorFiles(t, f.home))
+
+	var b bytes.Buffer
+	require.NoError(t, f.h1.Fetch(ctx, f.r, jobs.SealedFile, &b))
+	require.Equal(t, content(f.r, jobs.SealedFile), b.Bytes())
+	b.Reset()
+	require.NoError(t, f.h2.Fetch(ctx, f.r, jobs.SealedFile, &b))
+	require.Equal(t, content(f.r, jobs.SealedFile), b.Bytes())
+	require.NoError(t, os.WriteFile(good, make([]byte, 2048), 0o644))
+	requireFault(t, f.h1.Fetch(ctx, f.r, jobs.SealedFile, io.Discard), jobs.Input)
+	requireFault(t, f.h2.Fetch(ctx, f.r, jobs.SealedFile, io.Discard), jobs.Input)
+}
+
+func TestBytesChangedOnTheWayAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.wire.flip.Store(true)
+	_, err := f.h1.Store(context.Background(), f.r, nil)
+	requireFault(t, err, jobs.Transient)
+	require.NotContains(t, tree(t, f.store.dir), "sealed/s-t01000-42")
+	f.wire.flip.Store(false)
+	for range len(lastingNames()) + 2 { // each run throws one changed file away
+		if _, err = f.h1.Store(context.Background(), f.r, nil); err == nil {
+			break
+		}
+		requireFault(t, err, jobs.Transient)
+	}
+	require.NoError(t, err)
+	require.Equal(t, string(content(f.r, jobs.SealedFile)), tree(t, f.store.dir)["sealed/s-t01000-42"])
+}
+
+func TestALineThatNeverHoldsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.wire.down.Store(true)
+	_, err := f.h1.Store(context.Background(), f.r, nil)
+	requireFault(t, err, jobs.Busy)
+	require.Contains(t, err.Error(), "host h2", "who could not be asked is named")
+
+	// Stalls: the peer takes the request and never answers.
+	f = newFleet(t)
+	f.h1.Stall = 100 * time.Millisecond
+	block := make(chan struct{})
+	t.Cleanup(func() { close(block) })
+	inner := f.wire.to
+	f.wire.to = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			_, _ = r.Body.Read(make([]byte, 1))
+			<-block
+		}
+		inner.ServeHTTP(w, r)
+	})
+	// Larger than the socket's buffers, so that the line really stands still.
+	require.NoError(t, os.Truncate(f.home.file(f.r.ID, jobs.SealedFile), 64<<20))
+	_, err = f.h1.Seal(context.Background(), f.r, jobs.SealedFile)
+	require.NoError(t, err)
+	_, err = f.h1.Store(context.Background(), f.r, nil)
+	requireFault(t, err, jobs.Transient)
+	require.ErrorContains(t, err, errStalled.Error())
+}
+
+func TestAFullHostIsBusy(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.store.stat = func(string) (fileSystem, error) { return fileSystem{free: 10, total: 1 << 40}, nil }
+	_, err := f.h1.Store(context.Background(), f.r, nil) // the heartbeat is older than that
+	requireFault(t, err, jobs.Busy)
+	require.ErrorContains(t, err, f.store.dir)
+}
+
+func TestAStaleClaimIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	ctx := context.Background()
+	fence := 1
+	f.h2.Fence = func(_ context.Context, id jobs.SectorID, s jobs.Stage) (int, error) {
+		require.Equal(t, testSector, id)
+		require.Equal(t, jobs.Store, s)
+		return fence, nil
+	}
+	fence = 2
+	_, err := f.h1.Store(ctx, f.r, nil)
+	require.ErrorContains(t, err, "stale")
+	requireFault(t, err, jobs.Rejected)
+	require.Empty(t, sectorFiles(t, f.store))
+	f.r.Stages[jobs.Store] = jobs.StageRecord{Fence: 2}
+	_, err = f.h1.Store(ctx, f.r, nil)
+	require.NoError(t, err)
+	f.h2.Fence = func(context.Context, jobs.SectorID, jobs.Stage) (int, error) { return 0, os.ErrDeadlineExceeded }
+	_, err = f.h1.Store(ctx, f.r, nil)
+	requireFault(t, err, jobs.Transient)
+}
+
+// ask sends a request signed as the fleet signs, after change.
+func (f *fleet) ask(t *testing.T, method, uri string, change func(*http.Request)) *http.Response {
+	t.Helper()
+	req, err := http.NewRequest(method, f.workers[1].FileURL+uri, nil) // nothing is cleaned on this side
+	require.NoError(t, err)
+	if change == nil {
+		sign(testSecret, req, time.Now())
+	} else {
+		change(req)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = resp.Body.Close(); http.DefaultTransport.(*http.Transport).CloseIdleConnections() })
+	return resp
+}
+
+func TestSignature(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	uri := sectorURI(testSector)
+	require.Equal(t, http.StatusOK, f.ask(t, "GET", uri, nil).StatusCode)
+	signed := func(change func(*http.Request)) func(*http.Request) {
+		return func(r *http.Request) { sign(testSecret, r, time.Now()); change(r) }
+	}
+	for name, change := range map[string]func(*http.Request){
+		"none":                func(*http.Request) {},
+		"of another secret":   func(r *http.Request) { sign([]byte("some other secret"), r, time.Now()) },
+		"expired":             func(r *http.Request) { sign(testSecret, r, time.Now().Add(-validity-time.Second)) },
+		"from the far future": func(r *http.Request) { sign(testSecret, r, time.Now().Add(3*validity)) },
+		"expiry put off":      signed(func(r *http.Request) { r.Header.Set(expiresHeader, "99999999999") }),
+		"other method":        signed(func(r *http.Request) { r.Method = "PUT" }),
+		"other path":          signed(func(r *http.Request) { r.URL.Path += "3" }),
+		"other query":         signed(func(r *http.Request) { r.URL.RawQuery = "x=1" }),
+		"other host":          signed(func(r *http.Request) { r.Host = "other.example" }),
+		"other fence":         signed(func(r *http.Request) { r.Header.Set(fenceHeader, "9") }),
+		"other offset":        signed(func(r *http.Request) { r.Header.Set(offsetHeader, "9") }),
+		"other body":          signed(func(r *http.Request) { r.Header.Set(bodyHeader, "00") }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, http.StatusUnauthorized, f.ask(t, "GET", uri, change).StatusCode)
+		})
+	}
+	f.h1.Secret = []byte("not what the others have")
+	_, err := f.h1.Store(context.Background(), f.r, nil)
+	requireFault(t, err, jobs.Busy)
+	require.ErrorContains(t, err, "secret")
+	f.h2.Secret = nil
+	require.Equal(t, http.StatusUnauthorized, f.ask(t, "GET", uri, func(r *http.Request) { sign(nil, r, time.Now()) }).StatusCode)
+}
+
+// A name becomes a path only if it parses as a sector, is the id of a path, and is in
+// the closed set of file names.
+func TestNoRequestLeavesThePath(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	id := f.store.meta.ID
+	secret := filepath.Join(filepath.Dir(f.store.dir), "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("the operator's"), 0o644))
+	before := tree(t, filepath.Dir(f.store.dir))
+	sector := "/v1/sectors/s-t01000-42"
+	digest := strings.Repeat("a", 64)
+	for _, c := range []struct{ method, uri string }{
+		{"GET", "/v1/sectors/..%2f..%2fsecret"},
+		{"GET", "/v1/sectors/s-t01000-042"},
+		{"GET", "/v1/sectors/s-t01000-42%2f.."},
+		{"GET", sector + "/" + id + "/..%2f..%2f..%2fsecret"},
+		{"GET", sector + "/" + id + "/%2e%2e"},
+		{"GET", sector + "/" + id + "/../../../../../secret"},
+		{"GET", sector + "/" + id + "/" + MetaFile},
+		{"GET", sector + "/" + id + "/" + ManifestFile},
+		{"GET", sector + "/" + id + "/sealed%00"},
+		{"GET", sector + "/..%2f..%2fsecret/sealed"},
+		{"GET", sector + "/" + url.PathEscape(f.store.dir) + "/sealed"},
+		{"PUT", sector + "/" + id + "/..%2fx/arrival?size=1&sha256=" + digest},
+		{"PUT", sector + "/" + id + "/sealed/arrival?size=1&sha256=..%2f..%2fx"},
+		{"PUT", sector + "/" + id + "/sealed/arrival?size=-1&sha256=" + digest},
+		{"PUT", sector + "/" + id + "/sealed/arrival?size=5&sha256=" + digest}, // but no body
+		{"POST", sector + "/" + id + "/place"},
+		{"PUT", "/v1/pieces/..%2f..%2fx?size=1&path=" + id},
+		{"PUT", "/v1/pieces/" + digest + "?size=0&path=..%2f.."},
+		{"DELETE", sector + "/" + id + "/sealed"},
+		{"GET", "/"},
+	} {
+		t.Run(c.method+" "+c.uri, func(t *testing.T) {
+			resp := f.ask(t, c.method, c.uri, func(r *http.Request) {
+				r.Header.Set(stageHeader, string(jobs.Store))
+				r.Header.Set(fenceHeader, "1")
+				r.Header.Set(offsetHeader, "0")
+				sign(testSecret, r, time.Now())
+			})
+			b, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, resp.StatusCode, 300, "%s", b)
+			require.NotEqual(t, http.StatusUnauthorized, resp.StatusCode, "the signature is not what is tested here")
+			require.Less(t, resp.StatusCode, 500, "%s", b)
+			require.NotContains(t, string(b), "the operator's")
+			require.Equal(t, before, tree(t, filepath.Dir(f.store.dir)))
+		})
+	}
+	t.Run("a write without a claim", func(t *testing.T) {
+		resp := f.ask(t, "PUT", sector+"/"+id+"/sealed/arrival?size=0&sha256="+digest, nil)
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+	})
+}
+
+func TestLocate(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	ctx := context.Background()
+	done := func(stages ...jobs.Stage) {
+		for _, s := range stages {
+			f.r.Stages[s] = jobs.StageRecord{State: jobs.Done, Fence: 1}
+		}
+	}
+	found, err := f.h2.Locate(ctx, f.r)
+	require.NoError(t, err)
+	require.Empty(t, found, "nothing was finished, so nothing is missing")
+	done(jobs.TreeD, jobs.SDR, jobs.TreeRC)
+	for _, h := range []*Host{f.h1, f.h2} { // at home, and from another host
+		found, err = h.Locate(ctx, f.r)
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		require.Equal(t, f.home.meta.ID, found[0].Path)
+		require.Contains(t, found[0].Files, jobs.SealedFile)
+		require.Contains(t, found[0].Files, jobs.TreeDFile)
+	}
+
+	other := *f.r
+	other.Ticket.Value = make([]byte, 32)
+	found, err = f.h2.Locate(ctx, &other)
+	require.NoError(t, err)
+	require.Empty(t, found, "files of another seal are no find")
+
+	layer := f.home.file(f.r.ID, jobs.LayerFiles(testProof)[0])
+	b, err := os.ReadFile(layer)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(layer, make([]byte, 2048), 0o644))
+	found, err = f.h2.Locate(ctx, f.r)
+	require.NoError(t, err)
+	require.Empty(t, found, "c1 would need the damaged layer")
+	done(jobs.C1, jobs.C2)
+	found, err = f.h2.Locate(ctx, f.r)
+	require.NoError(t, err)
+	require.Len(t, found, 1, "store does not")
+	require.NoError(t, os.WriteFile(layer, b, 0o644))
+
+	// A host that does not answer may be the one that has them.
+	require.NoError(t, os.Remove(f.home.file(f.r.ID, jobs.SealedFile)))
+	f.workers[1].Paths = []jobs.Path{{ID: "elsewhere", CanSeal: true}}
+	f.wire.down.Store(true)
+	_, err = f.h1.Locate(ctx, f.r)
+	requireFault(t, err, jobs.Transient)
+	f.workers = f.workers[:1]
+	found, err = f.h1.Locate(ctx, f.r)
+	require.NoError(t, err)
+	require.Empty(t, found)
+}
+
+func TestPiecesAreUploadedOnce(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	ctx := context.Background()
+	data := bytes.Repeat([]byte("client data "), 50000)
+	file := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, os.WriteFile(file, data, 0o644))
+	f.wire.cuts.Store(2)
+	var last int64
+	source, err := f.h1.UploadPiece(ctx, f.store.meta.ID, file, func(done int64) { last = done })
+	require.NoError(t, err)
+	require.EqualValues(t, len(data), last)
+	require.Equal(t, filepath.Join(f.store.dir, "pieces", sha(data)), source)
+	got, err := os.ReadFile(source)
+	require.NoError(t, err)
+	require.Equal(t, data, got)
+	require.EqualValues(t, len(data), f.wire.moved.Load())
+	again, err := f.h1.UploadPiece(ctx, f.store.meta.ID, file, nil)
+	require.NoError(t, err)
+	require.Equal(t, source, again)
+	require.EqualValues(t, len(data), f.wire.moved.Load())
+
+	local, err := f.h1.UploadPiece(ctx, f.home.meta.ID, file, nil)
+	require.NoError(t, err)
+	require.FileExists(t, local)
+	r, err := NewSources(SourceOptions{}).Open(ctx, piece(local, uint64(len(data))))
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+
+	_, err = f.h1.UploadPiece(ctx, f.home.meta.ID, file+"x", nil)
+	requireFault(t, err, jobs.Input)
+	f.wire.flip.Store(true)
+	require.NoError(t, os.WriteFile(file, []byte("other data"), 0o644))
+	_, err = f.h1.UploadPiece(ctx, f.store.meta.ID, file, nil)
+	requireFault(t, err, jobs.Transient)
+	require.NoFileExists(t, filepath.Join(f.store.dir, "pieces", sha([]byte("other data"))))
+}
+
+// Behind a reverse proxy that keeps the Host header, the service works as it is.
+func TestBehindAProxy(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	to, err := url.Parse(f.workers[1].FileURL)
+	require.NoError(t, err)
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Host = r.In.Host
+	}})
+	t.Cleanup(proxy.Close)
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	f.workers[1].FileURL = proxy.URL
+	_, err = f.h1.Store(context.Background(), f.r, nil)
+	require.NoError(t, err)
+}
