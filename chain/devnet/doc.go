@@ -14,6 +14,9 @@
 //     proof a sector, no market deals and no allocations). Everything else is "invalid method", as on a chain that lacks it.
 //   - Nobody makes a WindowPoSt: a committed sector stays unproven until [Node.SetSector] says otherwise, and it never expires.
 //
+// Addresses print as address.CurrentNetwork says, which is the process's to set: Lotus's own test networks print t01000. Messages and
+// verdicts on proofs are never forgotten; states are, after [Config].History epochs.
+//
 // Every state is an immutable value, so each tipset keeps its own at the price of what changed, and a query "at tipset" answers as
 // of that tipset. It can misbehave on order: see [Misbehaviour] and [Node.Reorg].
 package devnet

@@ -23,7 +23,8 @@ import (
 )
 
 // The journal is a file of JSON lines: the network, then what happened to it. Replaying it makes the same chain again, since
-// everything else is computed. Proofs are not checked again: their verdicts are in it, and what was offered for them is not.
+// everything else is computed; time stands still in between. It outlives the process, not a power cut. Proofs are not checked again:
+// their verdicts are in it. What was offered for proofs that are still to come is not, and must be offered again.
 
 const journalName = "journal.jsonl"
 
