@@ -145,7 +145,7 @@ func (w *demoWorld) add(ctx context.Context, input string) ([]jobs.SectorID, err
 	return w.store.All(ctx, nil)
 }
 
-// corrupt flips one byte in the middle of a stored replica.
+// corrupt flips one bit of a stored replica, in its first byte: the first of the data.
 func (w *demoWorld) corrupt(ctx context.Context, id jobs.SectorID) error {
 	sealed, err := w.storedReplica(ctx, id)
 	if err != nil {
@@ -155,14 +155,10 @@ func (w *demoWorld) corrupt(ctx context.Context, id jobs.SectorID) error {
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	at, b := info.Size()/4, make([]byte, 1)
-	if _, err = f.ReadAt(b, at); err == nil {
+	b := make([]byte, 1)
+	if _, err = f.ReadAt(b, 0); err == nil {
 		b[0] ^= 1
-		_, err = f.WriteAt(b, at)
+		_, err = f.WriteAt(b, 0)
 	}
 	return errors.Join(err, f.Close())
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	golog "github.com/ipfs/go-log/v2"
+
 	"github.com/lpseal/lpseal/configs"
 )
 
@@ -23,6 +25,7 @@ func newLogs(c configs.Log, stderr io.Writer) (*logs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
+	quieten(levels)
 	l := &logs{levels: levels, close: func() error { return nil }}
 	w := stderr
 	if c.File != "" {
@@ -42,6 +45,16 @@ func newLogs(c configs.Log, stderr io.Writer) (*logs, error) {
 		l.handler = slog.NewTextHandler(w, all)
 	}
 	return l, nil
+}
+
+// quieten keeps go-jsonrpc's own logger, which calls every closed connection an error, from
+// writing to stderr; rpc=debug in log.level has it speak.
+func quieten(levels configs.Levels) {
+	level := "fatal"
+	if l, ok := levels.Parts["rpc"]; ok {
+		level = strings.ToLower(l.String())
+	}
+	_ = golog.SetLogLevel("rpc", level) // unknown to go-log: then it says nothing anyway
 }
 
 // of is the logger of a part, which log.level can name.

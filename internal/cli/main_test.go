@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lpseal/lpseal/chain/devnet"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"lpseal": func() { os.Exit(Main(os.Args[1:])) }})
+}
+
+// TestScripts runs the commands as an operator does. Each script has its own Redis, its own
+// embedded node, whose epochs pass by themselves, and a clean home.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
+			env.Setenv("TMPDIR", env.WorkDir)
+			env.Setenv("LPSEAL_HOST_ID", "h1")
+			env.Setenv("LPSEAL_HOST_STATE_DIR", filepath.Join(env.WorkDir, "state"))
+			redis := miniredis.NewMiniRedis()
+			redis.ClockTTL(true)
+			if err := redis.Start(); err != nil {
+				return err
+			}
+			env.Defer(redis.Close)
+			env.Setenv("LPSEAL_REDIS_URL", "redis://"+redis.Addr())
+			cfg, err := devnetConfig("2KiB", []string{"t01000"})
+			if err != nil {
+				return err
+			}
+			cfg.EpochDuration = 100 * time.Millisecond
+			node, err := devnet.Start(context.Background(), cfg)
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { _ = node.Close() })
+			env.Setenv("FULLNODE_API_INFO", node.APIInfo())
+			return nil
+		},
+	})
+}
+
+// exits CODE PROGRAM ARGS… runs a program that must end with the code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM [ARGS…]")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	var ended *exec.ExitError
+	code := 0
+	if errors.As(err, &ended) {
+		code = ended.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, not %s", code, args[0])
+	}
+}
