@@ -33,7 +33,9 @@ type entry struct {
 	Ticket   abi.ChainEpoch // the oldest of a pre-commit's members
 	SignedAt abi.ChainEpoch // the head when the message was first signed: it cannot have landed before
 	PushedAt abi.ChainEpoch // the head when it was last pushed
-	Void     int            // raised when a reserved nonce is taken away, so that a late signer's write fails
+	// Closed says that a newer fence is being sent: nothing may be sent for this meaning any more (docs/adr/0002).
+	Closed bool `json:",omitempty"`
+	Void   int  // raised when a reserved nonce is taken away, so that a late signer's write fails
 
 	// What the chain said, once State is terminal: Signed is then dropped, and Name is the message that landed, one of Replaced perhaps.
 	Name        cid.Cid             `json:",omitzero"`

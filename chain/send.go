@@ -35,10 +35,16 @@ func (c *Client) send(ctx context.Context, d draft) (string, error) {
 		return "", jobs.Failf(jobs.Bug, "this client has no message journal and must not send")
 	}
 	key := d.members[0].String()
+	if err := c.closeOlder(ctx, d); err != nil {
+		return "", err
+	}
 	for {
 		e, raw, err := c.log().load(ctx, key)
 		if err != nil {
 			return "", err
+		}
+		if e != nil && e.Closed {
+			return "", jobs.Failf(jobs.Transient, "%s: a newer attempt was begun; this one sends nothing", key)
 		}
 		if e.pending() {
 			return c.push(ctx, key)
