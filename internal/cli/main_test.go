@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +31,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "children": children, "tidy": tidy},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
@@ -73,5 +76,53 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, not %s", code, args[0])
+	}
+}
+
+// children started FILE waits until a child process of a demo runs and notes its process group;
+// children gone FILE sees that none of the noted ones is left.
+func children(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: children started|gone FILE")
+	}
+	if args[0] == "gone" {
+		for _, word := range strings.Fields(ts.ReadFile(args[1])) {
+			group, err := strconv.Atoi(word)
+			ts.Check(err)
+			if err := syscall.Kill(-group, 0); !errors.Is(err, syscall.ESRCH) {
+				ts.Fatalf("process group %d still runs (%v)", group, err)
+			}
+		}
+		return
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		names, err := filepath.Glob(filepath.Join(ts.Getenv("TMPDIR"), "lpseal-demo-*", "h*", "state", "work", "*", "status.json"))
+		ts.Check(err)
+		groups := ""
+		for _, name := range names {
+			var status struct{ Group int }
+			if b, err := os.ReadFile(name); err == nil && json.Unmarshal(b, &status) == nil {
+				groups += strconv.Itoa(status.Group) + "\n"
+			}
+		}
+		if groups != "" {
+			ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(groups), 0o644))
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no child process started")
+		}
+	}
+}
+
+// tidy sees that no command left anything in the temporary folder.
+func tidy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: tidy")
+	}
+	left, err := filepath.Glob(filepath.Join(ts.Getenv("TMPDIR"), "*lpseal-*"))
+	ts.Check(err)
+	if len(left) > 0 {
+		ts.Fatalf("left behind: %s", strings.Join(left, ", "))
 	}
 }
