@@ -2,9 +2,7 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"os"
-	"os/exec"
 	"strconv"
 	"syscall"
 	"testing"
@@ -224,13 +222,7 @@ func TestKilledWorkerIsAdopted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.set(t, scene{Act: "gate"})
-	self, err := os.Executable()
-	require.NoError(t, err)
-	text, err := json.Marshal(w.place)
-	require.NoError(t, err)
-	victim := exec.Command(self, "worker", string(text))
-	victim.Stderr = os.Stderr
-	require.NoError(t, victim.Start())
+	victim := w.process()
 	task := w.schedule(w.sector().ID, jobs.SDR, false)
 	pid := w.awaitStart(1)
 	require.NoError(t, victim.Process.Kill())

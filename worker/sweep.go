@@ -14,25 +14,26 @@ import (
 // in a driver's call dies when the call returns, and holds its locks until then).
 func (f folder) kill(grace time.Duration) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		for end := time.Now().Add(grace); f.live() && time.Now().Before(end); {
-			f.signal(sig)
-			time.Sleep(10 * time.Millisecond)
+		sent := false
+		for end := time.Now().Add(grace); f.live() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			sent = sent || f.signal(sig)
 		}
 	}
 }
 
-// signal signals the process group. The lock proves that somebody of the group
-// lives, so its number cannot have gone to others; the leader's start time is
-// compared all the same, for it costs nothing.
-func (f folder) signal(sig syscall.Signal) {
+// signal signals the process group, whose number is known once the shim has told
+// it. The lock proves that somebody of the group lives, so the number cannot have
+// gone to others; the leader's start time is compared all the same, for it costs
+// nothing.
+func (f folder) signal(sig syscall.Signal) bool {
 	st, err := f.status()
 	if err != nil || st == nil {
-		return // just started: the next look finds its number
+		return false
 	}
 	if start, err := startTime(st.Group); err == nil && start != st.Start {
-		return
+		return false
 	}
-	_ = syscall.Kill(-st.Group, sig) // ESRCH: it has just ended
+	return syscall.Kill(-st.Group, sig) == nil
 }
 
 // children lists the work ids whose processes live on this host.

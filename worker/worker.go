@@ -54,7 +54,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer end(nil)
 	w.life = life
 	mine, err := w.join(ctx)
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil // stopped before it began
+	default:
 		return fmt.Errorf("worker %s/%s: %w", w.Host, w.Instance, err)
 	}
 	defer mine.Close()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -202,9 +203,13 @@ func (p place) options(instance string, rdb redis.UniversalClient, chain jobs.Ch
 	o := Options{
 		Host: "h1", Instance: instance, Run: rand.Text(), StateDir: p.state(),
 		Store: sectors.New(rdb), Queues: queue.New(rdb),
-		Files:        hostFiles{host, env.Files.(*jobstest.Files)},
-		Env:          func(jobs.Lane) *jobs.Env { return env },
-		Child:        ChildConfig{Env: []string{placeEnv + "=" + string(text)}, Poll: 20 * time.Millisecond, Grace: 300 * time.Millisecond},
+		Files: hostFiles{host, env.Files.(*jobstest.Files)},
+		Env:   func(jobs.Lane) *jobs.Env { return env },
+		Child: ChildConfig{Env: []string{
+			placeEnv + "=" + string(text),
+			// The race detector sleeps a second before every exit, in every child twice.
+			"GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0",
+		}, Poll: 20 * time.Millisecond, Grace: 300 * time.Millisecond},
 		Policy:       jobs.DefaultPolicy(),
 		Log:          slog.New(slog.DiscardHandler),
 		HeartbeatTTL: 300 * time.Millisecond,
@@ -277,6 +282,24 @@ func (w *world) options(instance string) Options {
 	o, err := w.place.options(instance, w.rdb, w.chain)
 	require.NoError(w.t, err)
 	return o
+}
+
+// process starts a worker h1/w0 in a process of its own, which the test may kill.
+func (w *world) process(env ...string) *exec.Cmd {
+	w.t.Helper()
+	self, err := os.Executable()
+	require.NoError(w.t, err)
+	text, err := json.Marshal(w.place)
+	require.NoError(w.t, err)
+	cmd := exec.Command(self, "worker", string(text))
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = os.Stderr
+	require.NoError(w.t, cmd.Start())
+	w.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // an error if the test has waited for it itself
+	})
+	return cmd
 }
 
 // running is a worker and the way to stop it.

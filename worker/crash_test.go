@@ -1,0 +1,98 @@
+//go:build crashpoints
+
+package worker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/internal/crash"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// crashes are the points that this package has, derived from the table. Those in
+// the middle of a light stage's work on files are internal/files'.
+func crashes(row *jobs.Row) map[crash.Role][]crash.Point {
+	at := map[crash.Role][]crash.Point{
+		crash.Worker: {crash.AfterClaim, crash.AfterRename, crash.AfterCompletion},
+	}
+	if row.Place == jobs.AtChain {
+		at[crash.Worker] = append(at[crash.Worker], crash.MidWork, crash.AfterPush)
+	}
+	if row.Heavy {
+		at[crash.Child] = []crash.Point{crash.AfterClaim, crash.MidWork, crash.AfterRename}
+	}
+	return at
+}
+
+// TestCrashes kills a process at every point; the stage ends done all the same, and
+// a dead worker costs no attempt.
+func TestCrashes(t *testing.T) {
+	t.Parallel()
+	n := 0
+	for _, row := range jobs.Stages {
+		for role, points := range crashes(row) {
+			for _, point := range points {
+				n++
+				name := crash.Name(role, row.Stage, point)
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t)
+					id := w.sector().ID
+					w.prepare(id, row.Stage)
+					once := filepath.Join(w.Dir, "crashed")
+					victim := w.process("LPSEAL_CRASH="+name, "LPSEAL_CRASH_ONCE="+once)
+					task := w.schedule(id, row.Stage, false)
+					await(t, "the crash", func() bool { _, err := os.Stat(once); return err == nil })
+					attempt := 1
+					if role == crash.Worker {
+						require.Error(t, victim.Wait())
+						w.run(w.options("w0"))
+						if w.load(id).Stage(row.Stage).State != jobs.Done {
+							task = w.schedule(id, row.Stage, true)
+						}
+					} else {
+						sr := w.awaitState(task, jobs.Faulted)
+						require.Equal(t, jobs.Transient, sr.Fault.Class, sr.Fault.Text)
+						task, attempt = w.schedule(id, row.Stage, false), 2
+					}
+					sr := w.awaitState(task, jobs.Done)
+					require.Equal(t, attempt, sr.Attempt)
+				})
+			}
+		}
+	}
+	fmt.Printf("crash points of worker: %d\n", n)
+}
+
+// prepare does the work of the stages before s.
+func (w *world) prepare(id jobs.SectorID, s jobs.Stage) {
+	w.t.Helper()
+	worker, err := New(w.options("w0"))
+	require.NoError(w.t, err)
+	worker.life = w.ctx
+	for _, row := range jobs.Stages {
+		if row.Stage == s || row.Recovery {
+			return
+		}
+		if row.Stage == jobs.Finalize && jobs.RowOf(s).Recovery {
+			return // leave them something to recover
+		}
+		task := w.schedule(id, row.Stage, false)
+		require.NoError(w.t, worker.laneOf(row).handle(w.ctx, task))
+		require.Equal(w.t, jobs.Done, w.load(id).Stage(row.Stage).State)
+	}
+}
+
+func (w *Worker) laneOf(row *jobs.Row) *lane {
+	for _, l := range w.lanes {
+		if l.decl.Class == row.Classes[0] {
+			return l
+		}
+	}
+	return nil
+}
