@@ -52,7 +52,12 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 	if err != nil {
 		return err
 	}
-	envs, lanes, err := c.lanes(ctx, host)
+	node, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	envs, lanes, err := c.lanes(node, host)
 	if err != nil {
 		return err
 	}
@@ -139,12 +144,7 @@ type clock struct{}
 func (clock) Now() time.Time { return time.Now() }
 
 // lanes builds each lane's world.
-func (c *cluster) lanes(ctx context.Context, host *files.Host) (func(jobs.Lane) *jobs.Env, []jobs.Lane, error) {
-	node, err := c.dial(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	context.AfterFunc(ctx, node.Close)
+func (c *cluster) lanes(node jobs.Chain, host *files.Host) (func(jobs.Lane) *jobs.Env, []jobs.Lane, error) {
 	byName := map[string]*jobs.Env{}
 	var lanes []jobs.Lane
 	for _, l := range c.cfg.Worker.Lanes {
