@@ -199,34 +199,45 @@ func TestEveryStepMayBeTheLast(t *testing.T) {
 	for name, op := range operations() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			// The state op starts from is made once and copied for every attempt.
+			template := t.TempDir()
+			var subs []string
+			var home jobs.Path
+			for sub, o := range op.paths {
+				p := newPath(t, filepath.Join(template, sub), o)
+				if o.CanSeal {
+					home = p
+				}
+				subs = append(subs, sub)
+			}
+			reopen := func(dir string) *Host {
+				var dirs []string
+				for _, sub := range subs {
+					dirs = append(dirs, filepath.Join(dir, sub))
+				}
+				return openHost(t, dirs...)
+			}
+			r := newRecord(t, home)
+			op.given(t, reopen(template), r)
 			// attempt runs op, cut before a step (0: not cut), and then to its end.
 			attempt := func(at int) (state map[string]string, steps int) {
 				dir := t.TempDir()
-				var dirs []string
-				var home jobs.Path
-				for sub, o := range op.paths {
-					p := newPath(t, filepath.Join(dir, sub), o)
-					if o.CanSeal {
-						home = p
-					}
-					dirs = append(dirs, filepath.Join(dir, sub))
-				}
-				r := newRecord(t, home)
-				h := openHost(t, dirs...)
-				op.given(t, h, r)
+				require.NoError(t, os.CopyFS(dir, os.DirFS(template)))
+				h := reopen(dir)
+				r := r.Clone()
 				cut := &powerCut{t: t, at: at, loose: map[string]int64{}, saved: map[string]string{}}
-				h.disk = disk{before: cut.before, volatile: true}
+				h.disk.before = cut.before
 				err := op.run(context.Background(), h, r)
+				h.disk.before = nil
 				if cut.dead {
 					require.Error(t, err, "a cut run must not report success")
 					cut.lose()
-					h = openHost(t, dirs...) // memory is gone too
+					h = reopen(dir) // memory is gone too
 					err = op.run(context.Background(), h, r)
 				}
 				require.NoError(t, err, "step %d of %d", at, cut.steps)
-				steps = cut.steps
-				require.NoError(t, op.run(context.Background(), openHost(t, dirs...), r), "once more on what is done")
-				return endState(t, dir), steps
+				require.NoError(t, op.run(context.Background(), reopen(dir), r), "once more on what is done")
+				return endState(t, dir), cut.steps
 			}
 			want, steps := attempt(0)
 			require.Positive(t, steps)

@@ -100,12 +100,13 @@ func (h *Host) upload(ctx context.Context, to peer, uri string, who asker, src i
 			return 0, err == nil, err
 		}
 		offset := min(have.Offset, size)
-		counted := &counter{r: io.NewSectionReader(src, offset, size-offset), report: func(n int64) { report(offset + n) }}
 		ctx, dog, cancel := watched(ctx, h.Stall)
 		defer cancel()
+		body := &outgoing{from: io.NewSectionReader(src, offset, size-offset), dog: dog, report: func(n int64) { report(offset + n) }}
+		defer body.Close()
 		dog.kick()
 		now, err := h.askArrival(ctx, to, http.MethodPut, uri, who, func(req *http.Request) {
-			req.Body = io.NopCloser(outgoing{counted, dog})
+			req.Body = body
 			req.ContentLength = size - offset
 			req.Header.Set(offsetHeader, strconv.FormatInt(offset, 10))
 			req.Header.Set("Expect", "100-continue") // a refusal comes before gigabytes go
@@ -132,19 +133,6 @@ func (h *Host) askArrival(ctx context.Context, p peer, method, uri string, who a
 		return out, unreachable(ctx, p, err)
 	}
 	return out, nil
-}
-
-type counter struct {
-	r      io.Reader
-	n      int64
-	report func(int64)
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	c.report(c.n)
-	return n, err
 }
 
 // fetch writes a file of another host to w, going on after a cut, and compares its

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"sync"
 	"time"
 )
 
@@ -42,15 +44,37 @@ func (r incoming) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// outgoing watches the time between reads: that is how long the network takes to
-// accept what was read, and after the last one how long the peer takes to answer. It
-// makes what it got durable as it comes, so that is not long.
+// outgoing is the body of an upload. It watches the time between reads: that is how
+// long the network takes to accept what was read, and after the last one how long the
+// peer takes to answer. The peer makes what it got durable as it comes, so that is
+// not long.
 type outgoing struct {
-	io.Reader
-	dog *watchdog
+	mu     sync.Mutex
+	from   io.Reader
+	dog    *watchdog
+	report func(sent int64)
+	sent   int64
+	closed bool
 }
 
-func (r outgoing) Read(p []byte) (int, error) {
+func (r *outgoing) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return 0, os.ErrClosed
+	}
 	r.dog.kick()
-	return r.Reader.Read(p)
+	n, err := r.from.Read(p)
+	r.sent += int64(n)
+	r.report(r.sent)
+	return n, err
+}
+
+// Close ends the body. net/http may go on reading a body after it gave the answer;
+// after Close nothing is read or reported any more.
+func (r *outgoing) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	return nil
 }
