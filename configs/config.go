@@ -25,10 +25,17 @@ type Config struct {
 
 // Redis says where the state is.
 type Redis struct {
-	URL      string `key:"url" doc:"redis://, rediss:// (TLS), unix://, redis-sentinel://host:port,…/MASTER or redis-cluster://host:port,…"`
-	User     string `key:"user" doc:"ACL user; also accepted inside url."`
-	Password Secret `key:"password" doc:"Better given by LPSEAL_REDIS_PASSWORD_FILE than written here."`
-	CA       string `key:"ca" doc:"PEM file of the authority that signed the server's certificate; empty: the system's."`
+	URL      string       `key:"url" doc:"redis://, rediss:// (TLS), unix://, redis-sentinel://host:port,…/?master=NAME or redis-cluster://host:port,…"`
+	User     string       `key:"user" doc:"ACL user; also accepted inside url."`
+	Password Secret       `key:"password" doc:"Better given by LPSEAL_REDIS_PASSWORD_FILE than written here."`
+	Sentinel SentinelAuth `key:"sentinel" doc:"How the sentinels themselves are signed in to, where they ask."`
+	CA       string       `key:"ca" doc:"PEM file of the authority that signed the server's certificate; empty: the system's."`
+}
+
+// SentinelAuth signs in to sentinels.
+type SentinelAuth struct {
+	User     string `key:"user" doc:"ACL user of the sentinels."`
+	Password Secret `key:"password" doc:"Its password."`
 }
 
 // Chain says how the node is reached and how messages are paid.
@@ -88,10 +95,11 @@ type Host struct {
 
 // Worker is one worker daemon.
 type Worker struct {
-	Instance    string      `key:"instance" doc:"Its name on this host, [a-z0-9-]{1,40}."`
-	Lanes       []Lane      `key:"lanes" doc:"What it runs at a time. Classes: sdr, cpu, gpu, io. Without lanes a worker only serves files." example:"[{class: sdr, width: 2}, {class: cpu, width: 1}, {class: io, width: 2}, {class: gpu, gpu: rtx4090, device: \"0\", width: 1, prover: filcrypto}]"`
-	Paths       []StorePath `key:"paths" doc:"Storage paths it serves: folders with a sectorstore.json (lpseal storage attach DIR)." example:"[{dir: /data/seal}, {dir: /data/store}]"`
-	FileService FileService `key:"file_service" doc:"Hands C1 outputs and stored sectors to other hosts. Requests are signed with secret."`
+	Instance    string        `key:"instance" doc:"Its name on this host, [a-z0-9-]{1,40}."`
+	Lanes       []Lane        `key:"lanes" doc:"What it runs at a time. Classes: sdr, cpu, gpu, io. Without lanes a worker only serves files." example:"[{class: sdr, width: 2}, {class: cpu, width: 1}, {class: io, width: 2}, {class: gpu, gpu: rtx4090, device: \"0\", width: 1, prover: filcrypto}]"`
+	Paths       []StorePath   `key:"paths" doc:"Storage paths it serves: folders with a sectorstore.json (lpseal storage attach DIR)." example:"[{dir: /data/seal}, {dir: /data/store}]"`
+	Drain       time.Duration `key:"drain" doc:"How long a stop (SIGTERM) waits for work in hand. Child processes outlive it: the next start adopts them."`
+	FileService FileService   `key:"file_service" doc:"Hands C1 outputs and stored sectors to other hosts. Requests are signed with secret."`
 }
 
 // Lane is a promise to run stages of one class, width at a time.
@@ -118,7 +126,8 @@ type FileService struct {
 
 // Scheduler is the poller.
 type Scheduler struct {
-	Period time.Duration `key:"period" doc:"Between two polls, whole seconds. A finished stage is followed at once; this is for what nobody tells us."`
+	Instance string        `key:"instance" doc:"Its name on this host, [a-z0-9-]{1,40}; unlike worker.instance of every worker here."`
+	Period   time.Duration `key:"period" doc:"Between two polls, whole seconds. A finished stage is followed at once; this is for what nobody tells us."`
 }
 
 // Web is the pages' server.

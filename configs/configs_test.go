@@ -65,6 +65,17 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+func TestAlone(t *testing.T) {
+	dir := clean(t)
+	t.Setenv("FULLNODE_API_INFO", "token:http://mainnet:1234")
+	t.Setenv("LPSEAL_HOST_ID", "other")
+	t.Setenv("LPSEAL_WEB_TOKEN_FILE", filepath.Join(dir, "absent"))
+	l, err := Load(Source{File: write(t, filepath.Join(dir, "demo.yaml"), "host: {id: h1}"), Alone: true})
+	require.NoError(t, err)
+	require.Empty(t, l.Config.Chain.API)
+	require.Equal(t, "h1", l.Config.Host.ID)
+}
+
 func TestFileIsFound(t *testing.T) {
 	dir := clean(t)
 	xdg := write(t, filepath.Join(dir, "lpseal", "lpseal.yaml"), "host: {id: by-xdg}")
@@ -143,6 +154,9 @@ func TestBounds(t *testing.T) {
 		{"redis.url", "http://user:sesame@x", `"http://…@x"`},
 		{"host.id", "H1", "not a name"},
 		{"host.state_dir", "state", "not an absolute path"},
+		{"scheduler.instance", "S", "not a name"},
+		{"scheduler.instance", "main", "is worker.instance, too"},
+		{"worker.drain", "-1s", "negative"},
 		{"worker.instance", "gpu/0", "not a name"},
 		{"worker.lanes", "[{class: gpuu}]", "no such lane class; write one of sdr, cpu, gpu, io"},
 		{"worker.lanes", "[{class: chain}]", "the scheduler serves this class itself"},

@@ -24,6 +24,9 @@ type Source struct {
 	File string
 	// Flags are values given on the command line by dotted key, as text.
 	Flags map[string]string
+	// Alone reads File and Flags only: no variables and nothing of the machine. The demo
+	// must never meet the node that FULLNODE_API_INFO names.
+	Alone bool
 }
 
 // Loaded is a configuration and where each value came from.
@@ -33,6 +36,7 @@ type Loaded struct {
 
 	origins map[string]string
 	lines   map[string]int
+	getenv  func(string) string
 }
 
 // Origin says where a value was written: a flag, a variable, FILE:LINE or "default".
@@ -46,7 +50,10 @@ func (l *Loaded) Origin(key string) string {
 // Load reads the configuration. The error joins a [Problem] for each thing wrong, in
 // the order of the file; the configuration returned with it holds what could be read.
 func Load(src Source) (*Loaded, error) {
-	l := &Loaded{Config: Default(), origins: map[string]string{}}
+	l := &Loaded{Config: Default(), origins: map[string]string{}, getenv: os.Getenv}
+	if src.Alone {
+		l.getenv = func(string) string { return "" }
+	}
 	v := viper.New()
 	known := values(&l.Config)
 
@@ -55,9 +62,11 @@ func Load(src Source) (*Loaded, error) {
 	for _, f := range known {
 		errs = append(errs, l.read(v, f)...)
 	}
-	errs = append(errs, strayEnv(known)...)
-	if err := l.fallBack(); err != nil {
-		errs = append(errs, err)
+	if !src.Alone {
+		errs = append(errs, strayEnv(known)...)
+		if err := l.fallBack(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	unread := slices.Clone(errs)
 	for _, p := range l.validate() {
@@ -83,15 +92,15 @@ func (l *Loaded) read(v *viper.Viper, f field) []*Problem {
 	if foreign := foreignEnv[f.key]; foreign != "" {
 		names = append(names, foreign)
 	}
-	_ = v.BindEnv(append([]string{f.key}, names...)...) // fails without a key only
 	text := true
-	switch variable := firstSet(names); {
+	switch variable := l.firstSet(names); {
 	case l.origins[f.key] != "": // a flag
-	case f.secret() && os.Getenv(f.env()+"_FILE") != "":
+	case f.secret() && l.getenv(f.env()+"_FILE") != "":
 		if p := l.secretFile(v, f, variable); p != nil {
 			return []*Problem{p}
 		}
 	case variable != "":
+		_ = v.BindEnv(f.key, variable) // fails without a key only
 		l.origins[f.key] = variable
 	case v.IsSet(f.key):
 		l.origins[f.key], text = l.at(f.key), false
@@ -103,9 +112,9 @@ func (l *Loaded) read(v *viper.Viper, f field) []*Problem {
 	return d.problems
 }
 
-func firstSet(names []string) string {
+func (l *Loaded) firstSet(names []string) string {
 	for _, n := range names {
-		if os.Getenv(n) != "" {
+		if l.getenv(n) != "" {
 			return n
 		}
 	}
@@ -115,7 +124,7 @@ func firstSet(names []string) string {
 // secretFile reads LPSEAL_…_FILE, as container and systemd credentials are given.
 func (l *Loaded) secretFile(v *viper.Viper, f field, variable string) *Problem {
 	name := f.env() + "_FILE"
-	p := &Problem{Key: f.key, Value: os.Getenv(name), Origin: name}
+	p := &Problem{Key: f.key, Value: l.getenv(name), Origin: name}
 	if variable == f.env() {
 		p.What, p.Remedy = "the secret is given twice", "unset "+variable+" or "+name
 		return p

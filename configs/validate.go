@@ -34,9 +34,15 @@ func (l *Loaded) validate() []*Problem {
 	k.slug("host.id", c.Host.ID)
 	k.absolute("host.state_dir", c.Host.StateDir)
 	k.slug("worker.instance", c.Worker.Instance)
+	if c.Worker.Drain < 0 {
+		k.fail("worker.drain", c.Worker.Drain, "negative", "write 0s to stop at once")
+	}
 	k.lanes(c.Worker.Lanes)
 	k.paths(c.Worker.Paths)
 	k.fileService(&c.Worker.FileService)
+	if k.slug("scheduler.instance", c.Scheduler.Instance); c.Scheduler.Instance == c.Worker.Instance {
+		k.fail("scheduler.instance", c.Scheduler.Instance, "is worker.instance, too", "choose another: both are live workers of this host")
+	}
 	if p := c.Scheduler.Period; p < time.Second || p > 10*time.Minute || p%time.Second != 0 {
 		k.fail("scheduler.period", p, "out of bounds", "choose whole seconds, 1s to 10m")
 	}
@@ -76,12 +82,12 @@ func (k *check) absolute(key, dir string) {
 }
 
 func (k *check) redis(r *Redis) {
-	u, err := url.Parse(r.URL)
+	scheme, rest, ok := strings.Cut(r.URL, "://")
 	schemes := []string{"redis", "rediss", "unix", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"}
 	switch {
-	case err != nil || !slices.Contains(schemes, u.Scheme):
+	case !ok || !slices.Contains(schemes, scheme):
 		k.fail("redis.url", redacted(r.URL), "not an address of Redis", "write redis://HOST:6379/0; its schemes are "+strings.Join(schemes, ", "))
-	case u.User != nil && r.Password != "":
+	case strings.Contains(rest, "@") && r.Password != "":
 		k.fail("redis.url", redacted(r.URL), "holds a user, and redis.password is given too", "keep one of them")
 	}
 	if r.CA != "" {
