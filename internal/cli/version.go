@@ -9,6 +9,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// Version is what the Makefile calls the build; without it the Go toolchain's own name stands.
+var Version string
+
 // build says what this program was built from.
 type build struct {
 	Version string `json:"version"`
@@ -19,15 +22,14 @@ type build struct {
 	Arch    string `json:"arch"`
 }
 
-// thisBuild reads what the Go toolchain wrote into the program: there is no version to set
-// by hand and forget.
+// thisBuild reads what the Go toolchain wrote into the program.
 func thisBuild() build {
-	b := build{Version: "(devel)", Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	b := build{Version: or(Version, "(devel)"), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
-	if info.Main.Version != "" {
+	if Version == "" && info.Main.Version != "" {
 		b.Version = info.Main.Version
 	}
 	for _, s := range info.Settings {
