@@ -24,6 +24,7 @@ func crashes(row *jobs.Row) map[crash.Role][]crash.Point {
 		at[crash.Worker] = append(at[crash.Worker], crash.MidWork, crash.AfterPush)
 	}
 	if row.Heavy {
+		at[crash.Worker] = append(at[crash.Worker], crash.MidWork)
 		at[crash.Child] = []crash.Point{crash.AfterClaim, crash.MidWork, crash.AfterRename}
 	}
 	return at

@@ -4,6 +4,7 @@ package worker
 
 import (
 	"context"
+	"sync"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
@@ -13,13 +14,26 @@ import (
 )
 
 // instrument gives a stage its mid-work crash points: some output exists, no result
-// does. They lie where a prover has written and the stage has not yet sealed what
-// it wrote, where progress is told, and between a chain stage's offer and its send.
+// does. They lie where progress tells of a second step (layer 1 is finished when
+// layer 2 begins), where a prover has written and the stage has not yet sealed what
+// it wrote, and between a chain stage's offer and its send.
 func instrument(env *jobs.Env, role crash.Role, stage jobs.Stage) *jobs.Env {
 	mine := *env
 	half := func() { crash.At(role, stage, crash.MidWork) }
 	report := env.Progress
-	mine.Progress = func(p jobs.Progress) { report(p); half() }
+	var mu sync.Mutex
+	first := ""
+	mine.Progress = func(p jobs.Progress) {
+		report(p)
+		mu.Lock()
+		defer mu.Unlock()
+		if first == "" {
+			first = p.Step
+		}
+		if p.Step != first {
+			half()
+		}
+	}
 	if env.Prover != nil {
 		mine.Prover = crashingProver{env.Prover, half}
 	}

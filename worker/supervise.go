@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -53,6 +54,7 @@ func (d *delivery) supervise(ctx context.Context) (outcome, error) {
 		if c == nil {
 			return o, err
 		}
+		crash.At(crash.Worker, d.task.Stage, crash.MidWork) // the child works on, and nobody watches
 		return d.watch(ctx, c)
 	}
 }
