@@ -61,6 +61,13 @@ func startMini(t testing.TB) *pipeline {
 	return start(t, redistest.StartMini(t).Client)
 }
 
+// another is a client of the same Redis without this one's hooks.
+func (p *pipeline) another() redis.UniversalClient {
+	rdb := redis.NewClient(&redis.Options{Addr: p.rdb.(*redis.Client).Options().Addr})
+	p.t.Cleanup(func() { require.NoError(p.t, rdb.Close()) })
+	return rdb
+}
+
 // scheduler makes one more scheduler over the same Redis and chain.
 func (p *pipeline) scheduler(name string) *scheduler.Scheduler {
 	p.t.Helper()

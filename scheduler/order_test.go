@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/jobs/jobstest"
 )
@@ -263,6 +264,59 @@ func TestSpaceIsReservedBeforePlacingAndWaitedFor(t *testing.T) {
 		p.driveHome(placed[0])
 		delete(waiting, placed[0])
 	}
+}
+
+// TestOnePollSpreadsItsSectors: facts follow what the poll itself does, else all its
+// sectors would choose the path and the queue that were the best at its start.
+func TestOnePollSpreadsItsSectors(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	setup := func() *pipeline {
+		p := startMini(t)
+		other := host("h2", "run1")
+		other.Lanes[2].GPU = "b"
+		p.join(other)
+		return p
+	}
+	count := func(p *pipeline, ids []jobs.SectorID, where func(*jobs.Record) string) map[string]int {
+		for _, id := range ids {
+			require.NoError(t, p.store.SetDue(p.ctx, id, p.clock.Now()))
+		}
+		_, err := p.Poll(p.ctx)
+		require.NoError(t, err)
+		got := map[string]int{}
+		for _, id := range ids {
+			got[where(p.record(id))]++
+		}
+		return got
+	}
+	p := setup()
+	paths := count(p, p.seed(n, func(r *jobs.Record) { r.Home = "" }), func(r *jobs.Record) string { return r.Home })
+	require.Greater(t, paths["path-h1"], n/4)
+	require.Greater(t, paths["path-h2"], n/4)
+
+	p = setup()
+	queues := count(p, p.seed(n, func(r *jobs.Record) {
+		p.stage(r, jobs.Done, jobs.ClassSDR, jobs.SDR, jobs.TreeD, jobs.TreeRC, jobs.PreCommit, jobs.C1, jobs.Store)
+		r.PreCommitEpoch, r.CommitDeadline = 9_900, 1<<30
+	}), func(r *jobs.Record) string { return r.Stage(jobs.C2).Queue })
+	require.Greater(t, queues["gpu.any.a"], n/4)
+	require.Greater(t, queues["gpu.any.b"], n/4)
+}
+
+func TestSpaceThatSomebodyElseTakesMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.worker.Paths[0].Capacity = jobs.SealingSpace(2048)
+	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
+	id := p.add()
+	p.rdb.AddHook(&meanwhile{before: "{path-path-h1} s-t01000-0", do: func() {
+		other := sectors.New(p.another())
+		require.NoError(t, other.Reserve(p.ctx, "path-h1", jobs.SectorID{Miner: miner, Number: 9}, jobs.SealingSpace(2048), jobs.SealingSpace(2048)))
+	}})
+	require.Empty(t, p.look(id).Home)
+	_, why := p.explain(id)
+	require.Contains(t, why.Text, "waits for space")
 }
 
 func TestFaultsAreCountedOnceByClass(t *testing.T) {

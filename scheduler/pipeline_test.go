@@ -180,6 +180,9 @@ func TestStagesThatNeedNoChainGoOnWhileTheNodeIsAway(t *testing.T) {
 	require.Equal(t, 1, report.Errors, "nothing is decided for the sector whose message nobody knows")
 	require.Equal(t, jobs.Done, p.record(atSea).Stage(jobs.PreCommit).State)
 	require.ErrorContains(t, p.Advance(p.ctx, atSea), "connection refused")
+	due, err := p.store.Due(p.ctx, p.clock.Now(), 0)
+	require.NoError(t, err)
+	require.Empty(t, due, "it is tried again, behind the others")
 
 	p.chain.Fail("*", nil)
 	p.driveHome(id)

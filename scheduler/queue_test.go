@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -143,6 +144,23 @@ func (h *severed) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (h *severed) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
+}
+
+// meanwhile does something once, just before a script whose call contains a text.
+type meanwhile struct {
+	severed
+	before string
+	once   sync.Once
+	do     func()
+}
+
+func (h *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") && strings.Contains(cmd.String(), h.before) {
+			h.once.Do(h.do)
+		}
+		return next(ctx, cmd)
+	}
 }
 
 func TestACrashBetweenIntentAndEnqueueIsMended(t *testing.T) {

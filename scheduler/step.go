@@ -130,7 +130,6 @@ func (s *Scheduler) enqueue(ctx context.Context, w *world, l *look, before *jobs
 	if err := s.queues.Enqueue(ctx, e.Queue, task); err != nil {
 		return fmt.Errorf("enqueue %s on %s (the next look delivers it again): %w", task, e.Queue, err)
 	}
-	l.facts.Tasks[e.Stage] = jobs.TaskPending
 	w.enqueued(e.Queue)
 	if old := before.Stage(e.Stage).Queue; e.Again && old != e.Queue.String() {
 		// The delivery it replaces would be refused as stale; it only fills the queue
