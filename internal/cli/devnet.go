@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/chain/devnet"
@@ -48,7 +47,7 @@ func (a *app) devnetCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		defer logs.close()
+		defer func() { _ = logs.close() }()
 		cfg, err := devnetConfig(*size, *miners)
 		if err != nil {
 			return err
@@ -81,7 +80,7 @@ func devnetConfig(size string, miners []string) (devnet.Config, error) {
 		if err != nil {
 			return cfg, err
 		}
-		cfg.Miners = append(cfg.Miners, devnet.DefaultMiner(abi.ActorID(id), sectorSize))
+		cfg.Miners = append(cfg.Miners, devnet.DefaultMiner(id, sectorSize))
 	}
 	return cfg, nil
 }

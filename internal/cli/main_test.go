@@ -31,7 +31,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "children": children, "tidy": tidy},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "children": children, "absent": absent},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
@@ -115,14 +115,13 @@ func children(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// tidy sees that no command left anything in the temporary folder.
-func tidy(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 0 {
-		ts.Fatalf("usage: tidy")
-	}
-	left, err := filepath.Glob(filepath.Join(ts.Getenv("TMPDIR"), "*lpseal-*"))
-	ts.Check(err)
-	if len(left) > 0 {
-		ts.Fatalf("left behind: %s", strings.Join(left, ", "))
+// absent PATTERN… sees that no file matches, ! absent that each pattern has one.
+func absent(ts *testscript.TestScript, neg bool, args []string) {
+	for _, pattern := range args {
+		found, err := filepath.Glob(ts.MkAbs(pattern))
+		ts.Check(err)
+		if (len(found) > 0) != neg {
+			ts.Fatalf("%s: found %q", pattern, found)
+		}
 	}
 }

@@ -153,12 +153,20 @@ func TestProcesses(t *testing.T) {
 	data := filepath.Join(f.dir, "data")
 	require.NoError(t, os.WriteFile(data, bytes.Repeat([]byte("lpseal, as it runs. "), 150), 0o600)) // two sectors
 	f.run("sectors", "add", data)
-	f.run("sectors", "pledge", "--count", "2")
+	f.run("sectors", "pledge")
+	small := filepath.Join(f.dir, "small")
+	require.NoError(t, os.WriteFile(small, []byte("read where it lies"), 0o600))
+	const smallCommP = "baga6ea4seaqhfdvksainnn33bcgpvogngymosemy43sc2st7l4m6r74mt573mja" // of the file, zero-filled to 1 KiB
+	f.run("sectors", "add", small, "--in-place", "--set", "host.id=h2", "--keep-unsealed", "--piece-size", "1024", "--piece-cid", smallCommP)
 	require.NoError(t, f.end("gpu", syscall.SIGTERM), "a drained worker ends well")
 	var killed *exec.ExitError
 	require.True(t, errors.As(f.end("s1", syscall.SIGKILL), &killed))
 	f.until("all committed", func() bool { return strings.Contains(f.run("sectors", "list", "--json"), `"states":{"committed":4}`) })
 
+	require.Contains(t, f.run("sectors", "show", "--json", "s-t01000-3"), `"tree_d.queue":"cpu.h2"`, "in place is on the host that has the file")
+	unsealed, err := filepath.Glob(filepath.Join(f.dir, "h2", "store", "unsealed", "s-t01000-3"))
+	require.NoError(t, err)
+	require.Len(t, unsealed, 1)
 	out := filepath.Join(f.dir, "out")
 	var got []byte
 	for _, id := range []string{"s-t01000-0", "s-t01000-1"} {

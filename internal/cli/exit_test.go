@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"nothing wrong", nil, 0},
+		{"an error nobody classified", errors.New("x"), 1},
+		{"a bug", jobs.Failf(jobs.Bug, "x"), 1},
+		{"the command line", usage("", "x"), 2},
+		{"the configuration", errors.Join(&configs.Problem{Key: "a"}, &configs.Problem{Key: "b"}), 2},
+		{"no such sector", fmt.Errorf("load: %w", sectors.ErrNotFound), 3},
+		{"the state forbids it", fmt.Errorf("order: %w", jobs.ErrRefused), 4},
+		{"somebody was faster", sectors.ErrConflict, 4},
+		{"no funds", jobs.Failf(jobs.Funds, "x"), 4},
+		{"the node is away", fmt.Errorf("head: %w", jobs.Failf(jobs.Transient, "x")), 5},
+		{"Redis is away", down("", errors.New("x")), 5},
+		{"a refused connection", &net.OpError{Op: "dial", Err: errors.New("x")}, 5},
+	} {
+		require.Equal(t, c.want, exitCode(c.err), c.name)
+	}
+}

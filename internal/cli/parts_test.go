@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"testing"
+
+	"github.com/filecoin-project/go-commp-utils/v2/zerocomm"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func TestSplit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		size uint64
+		want []part
+	}{
+		{"a byte is the smallest piece", 1, []part{{0, 1, 128, true}}},
+		{"127 bytes fill it", 127, []part{{0, 127, 128, true}}},
+		{"one more needs the next power of two", 128, []part{{0, 128, 256, true}}},
+		{"a whole sector", 2032, []part{{0, 2032, 2048, true}}},
+		{"one byte more goes to a second one", 2033, []part{{0, 2032, 2048, false}, {2032, 1, 128, false}}},
+		{"two and a half", 2032*2 + 1016, []part{{0, 2032, 2048, false}, {2032, 2032, 2048, false}, {4064, 1016, 1024, false}}},
+	} {
+		require.Equal(t, c.want, split(c.size, 2048), c.name)
+	}
+}
+
+// Pieces lie where CommD says: aligned to their own size, which leaves a gap before a larger one.
+func TestExtents(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []extent{{0, 100}, {254, 200}, {508, 5}}, extents([]jobs.Piece{
+		{Size: 128, RawSize: 100}, {Size: 256, RawSize: 200}, {Size: 128, RawSize: 5},
+	}))
+}
+
+func TestCommPOfZeros(t *testing.T) {
+	t.Parallel()
+	p := part{size: 100, padded: 1024}
+	got, err := p.commP(abi.RegisteredSealProof_StackedDrg2KiBV1_1, bytes.NewReader(make([]byte, 100)))
+	require.NoError(t, err)
+	require.Equal(t, zerocomm.ZeroPieceCommitment(abi.PaddedPieceSize(1024).Unpadded()), got, "the rest of a piece is zeros")
+}
+
+func TestPartIsReadFromItsOffset(t *testing.T) {
+	t.Parallel()
+	b, err := io.ReadAll(part{offset: 2, size: 3}.open(bytes.NewReader([]byte("0123456789"))))
+	require.NoError(t, err)
+	require.Equal(t, "234", string(b))
+}
+
+func TestLogLevelsByPart(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l, err := newLogs(configs.Log{Level: "warn,chain=debug", Format: "json"}, &out)
+	require.NoError(t, err)
+	l.of("worker").Info("not this")
+	l.of("worker").With("sector", "s-t01000-1").Warn("this")
+	l.of("chain").Debug("and this")
+	l.of("chain").Info("secret", slog.Any("token", configs.Secret("sesame")))
+	require.NotContains(t, out.String(), "not this")
+	require.NotContains(t, out.String(), "sesame")
+	require.Contains(t, out.String(), `"msg":"this","part":"worker","sector":"s-t01000-1"`)
+	require.Contains(t, out.String(), `"msg":"and this","part":"chain"`)
+}
