@@ -293,7 +293,7 @@ func (Released) apply(r *Record, _ time.Time) error {
 	}
 	r.Hold, r.Rollbacks, r.Retickets = nil, 0, 0
 	for s, sr := range r.Stages {
-		if sr.State == Faulted && holds(sr.Fault.Class) {
+		if sr.State == Faulted && r.heldBy(s, sr.Fault) {
 			sr.State, sr.Faults = Idle, 0
 			if RowOf(s).Recovery {
 				sr.State = Wanted
@@ -302,6 +302,12 @@ func (Released) apply(r *Record, _ time.Time) error {
 		}
 	}
 	return nil
+}
+
+// heldBy says that the stage's fault ends in a hold, so that a release must forgive
+// it. Bad input that a stage makes is made again instead.
+func (r *Record) heldBy(s Stage, f *Fault) bool {
+	return holds(f.Class) || f.Class == Input && (f.From == "" && RowOf(s).InputFrom == "" || r.Activation != 0)
 }
 
 func (e Aborted) apply(r *Record, now time.Time) error {
@@ -317,7 +323,7 @@ func (e Aborted) apply(r *Record, now time.Time) error {
 }
 
 func (e AbandonOrdered) apply(r *Record, now time.Time) error {
-	if err := (Aborted{Why: e.Why}).apply(r, now); err != nil {
+	if err := Aborted(e).apply(r, now); err != nil {
 		return err
 	}
 	r.Abandoned = true

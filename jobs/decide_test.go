@@ -177,7 +177,7 @@ func TestRemedies(t *testing.T) {
 				case Data, Rejected, Bug:
 					requireHeld(t, remedyOf(), class)
 				case Deadline:
-					if r.PreCommitted() {
+					if r.PreCommitted() || row.Recovery {
 						requireHeld(t, remedyOf(), class)
 						return
 					}
@@ -207,6 +207,57 @@ func requireHeld(t *testing.T, a Action, class FaultClass) {
 	require.True(t, ok, "%v", a.Event)
 	require.Equal(t, class, h.Hold.Class)
 	require.Contains(t, h.Hold.Reason, "the text")
+}
+
+// TestReleaseForgivesWhatHeld releases every held sector: the stage is tried again
+// or its input made again, and the sector is not held at once for the old fault.
+func TestReleaseForgivesWhatHeld(t *testing.T) {
+	t.Parallel()
+	for _, row := range Stages {
+		for _, class := range FaultClasses {
+			r, f, p := before(t, row.Stage)
+			r.set(row.Stage, StageRecord{State: Faulted, Fence: 1, Attempt: 2, Delivery: 3, Faults: 1, Fault: &Fault{Class: class, Text: "the text", At: noon}})
+			f.Now = noon.Add(time.Hour)
+			write := func(e Event) {
+				next, err := Apply(r, e, noon)
+				require.NoError(t, err)
+				r = next
+			}
+			write(Held{Hold{Reason: "by order"}})
+			write(Released{})
+			for range 2 * len(Stages) {
+				a, why := Decide(r, f, p)
+				if a.Event == nil {
+					break
+				}
+				_, again := a.Event.(Held)
+				require.False(t, again, "%s %s: %s", row.Stage, class, why.Text)
+				write(a.Event)
+				if s, ok := a.Event.(Scheduled); ok {
+					f.Tasks[s.Stage] = TaskPending
+				}
+			}
+		}
+	}
+}
+
+// TestHoldIsSaidOnce sees that a held recovery stage is not held again for ever.
+func TestHoldIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, TreeRC)
+	r, err := Apply(r, AbandonOrdered{Why: "by order"}, noon)
+	require.NoError(t, err)
+	for _, class := range []FaultClass{Bug, Deadline, Input} {
+		c := r.Clone()
+		c.set(RecoverAbandon, StageRecord{State: Faulted, Fence: 1, Attempt: 1, Fault: &Fault{Class: class, Text: "the text", At: noon}})
+		a, _ := Decide(c, f, p)
+		require.IsType(t, Held{}, a.Event, class)
+		c, err := Apply(c, a.Event, noon)
+		require.NoError(t, err)
+		a, why := Decide(c, f, p)
+		require.Nil(t, a.Event)
+		require.Contains(t, why.Text, "the text")
+	}
 }
 
 func TestMissingInputIsLookedForFirst(t *testing.T) {

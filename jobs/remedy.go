@@ -28,8 +28,8 @@ func remedies(r *Record, f *Facts, p *Policy) (Action, Reason) {
 func remedy(row *Row, r *Record, f *Facts, p *Policy) (Action, Reason) {
 	sr := r.Stage(row.Stage)
 	fault := sr.Fault
-	if holds(fault.Class) && fault.Class != Deadline {
-		return hold(row, fault, fault.Text)
+	if holds(fault.Class) && (fault.Class != Deadline || row.Recovery) {
+		return hold(r, row, fault, fault.Text)
 	}
 	switch fault.Class {
 	case Transient:
@@ -38,7 +38,7 @@ func remedy(row *Row, r *Record, f *Facts, p *Policy) (Action, Reason) {
 		return again(row, r, f, p, true)
 	case Deadline:
 		if r.PreCommitted() {
-			return hold(row, fault, fault.Text)
+			return hold(r, row, fault, fault.Text)
 		}
 		return newTicket(r, f, p, row.Stage, fault.Text)
 	}
@@ -54,7 +54,10 @@ func holds(c FaultClass) bool {
 	return c != Input
 }
 
-func hold(row *Row, fault *Fault, text string) (Action, Reason) {
+func hold(r *Record, row *Row, fault *Fault, text string) (Action, Reason) {
+	if r.Hold != nil && r.Hold.Stage == row.Stage && r.Hold.Reason == text {
+		return Action{}, Reason{Text: "held: " + text}
+	}
 	return act(Held{Hold{Reason: text, Class: fault.Class, Stage: row.Stage}}), Reason{Text: text}
 }
 
@@ -95,10 +98,10 @@ func badInput(row *Row, r *Record, f *Facts, p *Policy) (Action, Reason) {
 		to = SDR // its layers are gone
 	}
 	if to == "" || r.Activation != 0 {
-		return hold(row, fault, fault.Text)
+		return hold(r, row, fault, fault.Text)
 	}
 	if r.Rollbacks >= p.MaxRollbacks {
-		return hold(row, fault, fmt.Sprintf("%s (after %d roll-backs: look at disk, memory and the prover before releasing)", fault.Text, r.Rollbacks))
+		return hold(r, row, fault, fmt.Sprintf("%s (after %d roll-backs: look at disk, memory and the prover before releasing)", fault.Text, r.Rollbacks))
 	}
 	for _, s := range []Stage{PreCommit, Commit} {
 		if redone := dependents(to); redone[s] && inFlight(r, s, f) && (s != PreCommit || !r.PreCommitted()) {
