@@ -56,10 +56,7 @@ func (m *pipelineMeter) show(records []*jobs.Record) {
 
 func (m *pipelineMeter) draw(r *jobs.Record, done, total int) {
 	m.mu.Lock()
-	m.now[r.ID] = list(lineOf(r).Stages)
-	if r.Outcome != jobs.Open {
-		m.now[r.ID] = string(r.Outcome)
-	}
+	m.now[r.ID] = doing(r)
 	m.mu.Unlock()
 	bar := m.bars[r.ID]
 	if bar == nil {
@@ -73,6 +70,24 @@ func (m *pipelineMeter) draw(r *jobs.Record, done, total int) {
 		m.bars[id] = bar
 	}
 	bar.SetCurrent(int64(done))
+}
+
+// doing is what a sector is at, or what it waits for.
+func doing(r *jobs.Record) string {
+	stages := list(lineOf(r).Stages)
+	switch {
+	case r.Outcome != jobs.Open:
+		return string(r.Outcome)
+	case stages != "":
+		return stages
+	case r.Stage(jobs.Commit).State == jobs.Done && r.Activation == 0:
+		return "commit lands"
+	case r.Stage(jobs.PreCommit).State == jobs.Done && !r.PreCommitted():
+		return "pre-commit lands"
+	case r.PreCommitted() && r.Seed.Value == nil:
+		return "seed"
+	}
+	return ""
 }
 
 // done leaves the bars as they are, finished or not.

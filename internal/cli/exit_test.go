@@ -28,6 +28,8 @@ func TestExitCodes(t *testing.T) {
 		{"no such sector", fmt.Errorf("load: %w", sectors.ErrNotFound), 3},
 		{"the state forbids it", fmt.Errorf("order: %w", jobs.ErrRefused), 4},
 		{"somebody was faster", sectors.ErrConflict, 4},
+		{"another worker has the name", fmt.Errorf("join: %w", &sectors.InstanceTakenError{}), 4},
+		{"another host has the path", fmt.Errorf("join: %w", &sectors.PathTakenError{}), 4},
 		{"no funds", jobs.Failf(jobs.Funds, "x"), 4},
 		{"the node is away", fmt.Errorf("head: %w", jobs.Failf(jobs.Transient, "x")), 5},
 		{"Redis is away", down("", errors.New("x")), 5},

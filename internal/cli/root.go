@@ -25,8 +25,8 @@ type app struct {
 	flags    map[string]string // configuration keys that a command's own flags set
 }
 
-// stops are the signals that end the program's context.
-var stops = []os.Signal{os.Interrupt, syscall.SIGTERM}
+// stops are the signals that end the program's context. SIGHUP is a closed terminal.
+var stops = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 
 // Main runs the program and gives its exit code.
 func Main(args []string) int {
@@ -71,7 +71,7 @@ func (a *app) root() *cobra.Command {
 		return usage("see "+cmd.CommandPath()+" --help", "%w", err)
 	})
 	root.PersistentFlags().StringVar(&a.config, "config", "", "configuration file (default $LPSEAL_CONFIG, $XDG_CONFIG_HOME/lpseal/lpseal.yaml, /etc/lpseal/lpseal.yaml)")
-	root.PersistentFlags().StringArrayVar(&a.sets, "set", nil, "set a configuration key, as in --set redis.url=redis://r1:6379 (repeatable)")
+	root.PersistentFlags().StringArrayVar(&a.sets, "set", nil, "set a configuration key, as in --set redis.url=redis://r1:6379 (repeatable; others see it in ps: give secrets by LPSEAL_…_FILE)")
 	root.PersistentFlags().BoolVar(&a.alone, "alone", false, "read nothing but --config and --set")
 	_ = root.PersistentFlags().MarkHidden("alone") // for children of the demo
 	root.AddGroup(

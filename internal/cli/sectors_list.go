@@ -63,7 +63,7 @@ func (a *app) list(ctx context.Context, c *cluster, f listFilter) error {
 		}
 	}
 	if states := []string{"", "open", "held", "committed", "proven", "removed"}; !slices.Contains(states, f.state) {
-		return usage("states are"+strings.Join(states, " "), "%q is not a state", f.state)
+		return usage("states are "+strings.Join(states[1:], ", "), "%q is not a state", f.state)
 	}
 	var miner *abi.ActorID
 	if f.miner != "" {
@@ -78,7 +78,7 @@ func (a *app) list(ctx context.Context, c *cluster, f listFilter) error {
 		return err
 	}
 	records, err := c.store.LoadMany(ctx, ids)
-	unreadable := &sectors.UnreadableError{}
+	unreadable := &sectors.UnreadableError{IDs: []jobs.SectorID{}}
 	if err != nil && !errors.As(err, &unreadable) {
 		return err
 	}
