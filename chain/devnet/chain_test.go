@@ -350,7 +350,7 @@ func TestTickerMakesEpochs(t *testing.T) {
 	}
 	version, err := n.api.Version(n.ctx)
 	require.NoError(t, err)
-	require.Equal(t, lotus.Version{Version: "v1.36.0+lpseal-devnet", APIVersion: 131840, BlockDelay: 1, Agent: devnet.Agent}, version)
+	require.Equal(t, lotus.Version{Version: "v1.36.0+lpseal-devnet", APIVersion: 131840, BlockDelay: 0, Agent: devnet.Agent}, version, "less than a second")
 }
 
 func TestRefusesABadConfiguration(t *testing.T) {
