@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -18,11 +17,8 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// The environment that a child's processes are told by.
-const (
-	proofEnv = "LPSEAL_CHILD_PROOF" // set: this is the proof process, else the shim
-	locksEnv = "LPSEAL_CHILD_LOCKS" // number of inherited locks, from descriptor 3 on
-)
+// proofEnv is set in the environment of the proof process, and not in the shim's.
+const proofEnv = "LPSEAL_CHILD_PROOF"
 
 // The exit codes of a proof process that wrote no result.
 const (
@@ -59,7 +55,9 @@ func ChildMain(ctx context.Context, dir string, build Build) int {
 	return code
 }
 
-// shim starts the proof process and waits for it. A SIGTERM to the group is meant
+// shim starts the proof process and waits for it. The locks are on descriptors that
+// the worker opened to this process, not closed on exec: the proof process inherits
+// them without more ado. A SIGTERM to the group is meant
 // for the proof process; the shim stays to write how it ended.
 func shim(f folder) (int, error) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -82,10 +80,6 @@ func shim(f folder) (int, error) {
 	proof := exec.Command(self, os.Args[1:]...)
 	proof.Env = append(os.Environ(), proofEnv+"=1")
 	proof.Stdout, proof.Stderr = os.Stderr, os.Stderr
-	locks, _ := strconv.Atoi(os.Getenv(locksEnv))
-	for i := range locks {
-		proof.ExtraFiles = append(proof.ExtraFiles, os.NewFile(uintptr(3+i), lockFile))
-	}
 	before := oomKills()
 	if err := proof.Run(); err != nil && proof.ProcessState == nil {
 		return exitNoReport, fmt.Errorf("start the proof process: %w", err)

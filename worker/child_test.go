@@ -30,6 +30,7 @@ func TestEndingsOfAProofProcess(t *testing.T) {
 		{"abort", strconv.Itoa(int(syscall.SIGABRT)), jobs.Transient, []string{crashed, "SIGABRT"}},
 		{"killed by somebody", strconv.Itoa(int(syscall.SIGKILL)), jobs.Transient, []string{"from outside", "SIGKILL"}},
 		{"told to end by somebody", strconv.Itoa(int(syscall.SIGTERM)), jobs.Transient, []string{"from outside", "exit code 75"}},
+		{"the whole group is told to end", "end the group", jobs.Transient, []string{"from outside", "exit code 75"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -277,6 +278,20 @@ func TestUnseenFaultIsNotUsed(t *testing.T) {
 	require.Equal(t, jobs.Done, w.load(task.ID).Stage(jobs.SDR).State)
 }
 
+// TestRunsAreApart: what an earlier run of the work id said is not taken for the
+// word of a run that died without one.
+func TestRunsAreApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Act: strconv.Itoa(int(syscall.SIGKILL))})
+	f := folderOf(w.state(), task)
+	require.NoError(t, os.MkdirAll(f.path, 0o755))
+	require.NoError(t, f.write(resultFile, &report{Work: task.WorkID(), Fault: jobs.Failf(jobs.Busy, "then")}))
+	require.NoError(t, worker.lanes[0].handle(w.ctx, task))
+	require.Contains(t, w.load(task.ID).Stage(jobs.SDR).Fault.Text, "from outside")
+}
+
 // TestForeignResultIsNotUsed: a result counts for its work id only.
 func TestForeignResultIsNotUsed(t *testing.T) {
 	t.Parallel()
@@ -381,4 +396,23 @@ func TestProgressIsPassedOn(t *testing.T) {
 	})
 	w.place.open(t)
 	require.NoError(t, <-ended)
+}
+
+// TestProgressOfALightStage is told as well.
+func TestProgressOfALightStage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.DropLayers)
+	told := jobs.Progress{Step: "half", Done: 1, Total: 2}
+	d := &delivery{w: worker, lane: worker.lanes[3], task: task, claim: 0, record: w.load(task.ID), log: worker.Log}
+	d.row = &jobs.Row{Stage: jobs.DropLayers, Timeout: time.Hour, Do: func(_ context.Context, env *jobs.Env, _ *jobs.Record) (*jobs.Result, error) {
+		env.Progress(told)
+		return nil, nil
+	}}
+	o, err := d.perform(w.ctx)
+	require.NoError(t, err)
+	require.Equal(t, &jobs.Result{}, o.result, "nothing to tell is an empty result")
+	p, err := w.store.Progress(w.ctx, []jobs.SectorID{task.ID})
+	require.NoError(t, err)
+	require.Equal(t, told, p[task.ID][jobs.DropLayers])
 }

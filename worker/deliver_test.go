@@ -243,7 +243,9 @@ func TestShutdownLeavesDeliveriesToTheQueue(t *testing.T) {
 	first := w.run(w.options("w0"))
 	task := w.schedule(w.sector().ID, jobs.SDR, false)
 	pid := w.awaitStart(1)
+	stopped := time.Now()
 	first.stop()
+	require.Less(t, time.Since(stopped), 10*time.Second, "it does not wait out the queue's grace")
 	require.True(t, alive(pid))
 	workers, err := w.store.Workers(w.ctx)
 	require.NoError(t, err)
@@ -281,4 +283,30 @@ func TestClock(t *testing.T) {
 	task := w.schedule(w.sector().ID, jobs.DropLayers, false)
 	require.NoError(t, worker.lanes[3].handle(w.ctx, task))
 	require.True(t, w.load(task.ID).Stage(jobs.DropLayers).Since.Equal(clock.Now()))
+}
+
+// TestWanted: what a record says to a claim of it, after all that may happen.
+func TestWanted(t *testing.T) {
+	t.Parallel()
+	task := jobs.TaskRef{Stage: jobs.SDR, Fence: 2, Attempt: 3, Delivery: 1}
+	d := &delivery{task: task, claim: 4}
+	mine := jobs.StageRecord{State: jobs.Running, Fence: 2, Attempt: 3, Delivery: 1, Claim: 4}
+	change := func(c func(*jobs.StageRecord)) jobs.StageRecord { sr := mine; c(&sr); return sr }
+	for name, c := range map[string]struct {
+		sr   jobs.StageRecord
+		want error
+	}{
+		"still mine":             {mine, nil},
+		"delivered again":        {change(func(sr *jobs.StageRecord) { sr.Delivery, sr.State = 2, jobs.Queued }), nil},
+		"newer fence":            {change(func(sr *jobs.StageRecord) { sr.Fence = 3 }), errCalledOff},
+		"newer attempt":          {change(func(sr *jobs.StageRecord) { sr.Attempt = 4 }), errCalledOff},
+		"aborted":                {jobs.StageRecord{Fence: 3, Claim: 4}, errCalledOff},
+		"claimed again":          {change(func(sr *jobs.StageRecord) { sr.Claim = 5 }), errSuperseded},
+		"completed by a repeat":  {change(func(sr *jobs.StageRecord) { sr.State = jobs.Done }), errSuperseded},
+		"faulted by an operator": {change(func(sr *jobs.StageRecord) { sr.State = jobs.Faulted }), errSuperseded},
+	} {
+		err := d.wanted(&jobs.Record{Stages: map[jobs.Stage]jobs.StageRecord{jobs.SDR: c.sr}})
+		require.ErrorIs(t, err, c.want, name)
+		require.Equal(t, c.want == nil, err == nil, name)
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -116,7 +115,7 @@ func (d *delivery) spawn(f folder, locks []*os.File) (*child, error) {
 	defer stderr.Close()
 	cfg := d.w.Child
 	shim := exec.Command(cfg.Path, append(cfg.Args[:len(cfg.Args):len(cfg.Args)], f.path)...)
-	shim.Env = append(append(os.Environ(), cfg.Env...), locksEnv+"="+strconv.Itoa(len(locks)))
+	shim.Env = append(os.Environ(), cfg.Env...)
 	if dev := d.lane.decl.Device; dev != "" {
 		shim.Env = append(shim.Env, "CUDA_VISIBLE_DEVICES="+dev)
 	}

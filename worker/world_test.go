@@ -98,6 +98,10 @@ func (p place) hook(ctx context.Context, method string) error {
 		return &os.PathError{Op: "write", Path: "layer", Err: syscall.ENOSPC}
 	case "unclassified":
 		return fmt.Errorf("nobody knows this")
+	case "end the group":
+		_ = syscall.Kill(0, syscall.SIGTERM)
+		<-ctx.Done()
+		return ctx.Err()
 	case "exit":
 		fmt.Fprintln(os.Stderr, "leaving early")
 		os.Exit(3)
