@@ -3,6 +3,7 @@ package sectors_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 
@@ -215,6 +216,22 @@ func testLostAnswers(b *bench) {
 			require.Len(b, lines, 2, "after=%v n=%d", after, n)
 			require.Equal(b, int64(2), b.load(id).Version)
 		}
+	}
+
+	// The journal and the space too.
+	for n := range 6 {
+		h := &breaker{left: n, after: true, heal: true}
+		s, closeIt := b.broken(h)
+		name := fmt.Sprintf("sender/t1%d", n)
+		ok, err := s.Journal().Swap(b.ctx, name, nil, []byte("{}"))
+		if n == 0 { // the index, before the entry was written
+			require.ErrorIs(b, err, errBroken)
+		} else {
+			require.NoError(b, err)
+			require.True(b, ok, "an entry that is ours is ours, n=%d", n)
+		}
+		require.NoError(b, s.Reserve(b.ctx, "p9", sector(n), 1, 6))
+		closeIt()
 	}
 
 	// Another's write in between is not taken for ours.
