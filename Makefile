@@ -5,7 +5,8 @@ SHELL := bash
 DATA ?=
 SECTOR_SIZE ?= 8MiB
 
-GO_TOOL := go tool -modfile=tools/go.mod
+# A go.work, which make ffi writes, does not go with -modfile.
+GO_TOOL := GOWORK=off go tool -modfile=tools/go.mod
 STAMP := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 help: ## list the targets
@@ -48,7 +49,21 @@ bench: build ## measure, and write docs/benchmarks.md
 vuln: ## look for known vulnerabilities; skipped, with the reason, if the database cannot be reached
 	.ci/vuln
 
+# --- filecoin-ffi: needs Rust, pkg-config, libhwloc-dev; see docs/how-to/ffi.md ---
+# FFI_GPU=cuda or opencl builds for GPUs; FFI_JOBS=2 bounds the compilers.
+FFI_BUILD := go build -trimpath -tags filcrypto,nofvm -ldflags "-X github.com/lpseal/lpseal/internal/cli.Version=$(STAMP)"
+
+ffi: ## build filecoin-ffi into the user's cache folder and attach it (go.work)
+	GOWORK=off go run ./ffi/build
+
+build-ffi: ffi ## build bin/lpseal with the prover filcrypto
+	$(FFI_BUILD) -o bin/lpseal ./cmd/lpseal
+
+test-ffi: ffi ## run the tests of the prover filcrypto
+	go test -tags filcrypto,nofvm ./ffi/...
+# --- end of filecoin-ffi ---
+
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test race deps lint generate check-generated cross bench vuln clean
+.PHONY: help build demo test race deps lint generate check-generated cross bench vuln clean ffi build-ffi test-ffi

@@ -1,0 +1,64 @@
+package filcrypto
+
+import (
+	"errors"
+	"io/fs"
+	"regexp"
+	"syscall"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// signs are the library's words by which a fault's class is known: it returns texts
+// only. The first match counts; the order is from the machine to the sector.
+var signs = []struct {
+	words  *regexp.Regexp
+	class  jobs.FaultClass
+	remedy string
+}{
+	{words(`no space left on device|disk quota exceeded`), jobs.Busy, "free space or add a path"},
+	{words(`no cached parameters found|failure finding v28-|error reading cached parameters|missing parameters`), jobs.Busy, "fetch them: lpseal params fetch"},
+	{words(`invalid parameters|digest .*does not match|error reading verifying key`), jobs.Busy, "see what is wrong: lpseal params check"},
+	{words(`no cached srs key`), jobs.Busy, "fetch it: lpseal params fetch --aggregate"},
+	{words(`cannot allocate memory|out of memory|failed to lock memory`), jobs.Busy, "give the lane less width or the machine more memory"},
+	{words(`no working gpus|gpu.*(not found|error)|cuda.*error|opencl.*error`), jobs.Busy, "see nvidia-smi"},
+	{words(`permission denied|read-only file system|input/output error`), jobs.Busy, "look at the disk and the owner of the path"},
+	{words(`expected .* at line|eof while parsing|invalid type|missing field|trailing characters|unknown variant`), jobs.Input, ""},
+	{words(`invalid vanilla proof|generated proof was invalid|proof is invalid|invalid proof|comm_r.*(mismatch|match)|piece.*match|invalid all zero`), jobs.Input, ""},
+}
+
+func words(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }
+
+// fault classifies an error of the library; a text nobody knows is of class
+// otherwise. A fault, such as one of the data tree, keeps its own class.
+func fault(err error, otherwise jobs.FaultClass) error {
+	var known *jobs.Fault
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	for _, s := range signs {
+		if !s.words.MatchString(err.Error()) {
+			continue
+		}
+		if s.remedy == "" {
+			return jobs.Failf(s.class, "%w", err)
+		}
+		return jobs.Failf(s.class, "%w: %s", err, s.remedy)
+	}
+	return jobs.Failf(otherwise, "%w", err)
+}
+
+// fileFault classifies an error of a file that this package itself opens.
+func fileFault(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		f := jobs.Failf(jobs.Input, "%w", err)
+		f.Missing = true
+		return f
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return jobs.Failf(jobs.Busy, "%w: free space or add a path", err)
+	}
+	return jobs.Failf(jobs.Transient, "%w", err)
+}
