@@ -44,6 +44,10 @@ func (c *Client) Messages(ctx context.Context, meanings []jobs.Meaning) ([]jobs.
 			return nil, err
 		}
 		facts[i] = e.fact(0)
+		if e.State.Terminal() {
+			// Perhaps another process settled it: what this one remembers of the sector from before is history.
+			c.sectors.forget(meanings[i].ID, e.Height)
+		}
 		if e.pending() {
 			if landed, err := c.landed(ctx, e); err != nil {
 				return nil, err
