@@ -1,0 +1,208 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// standing is how a sector stands, the one word for its row.
+type standing string
+
+const (
+	held     standing = "held"     // for a person
+	faulted  standing = "fault"    // the poller tries again by itself
+	running  standing = "running"  // somebody works on it
+	waiting  standing = "waiting"  // for a slot, the chain or time
+	finished standing = "finished" // out of the pipeline
+)
+
+// standings in the order of how much they want to be looked at.
+var standings = []standing{held, faulted, running, waiting, finished}
+
+func standingOf(r *jobs.Record) standing {
+	is := waiting
+	if r.Outcome != jobs.Open {
+		return finished
+	}
+	if r.Hold != nil {
+		return held
+	}
+	for _, sr := range r.Stages {
+		switch sr.State {
+		case jobs.Faulted:
+			return faulted
+		case jobs.Running:
+			is = running
+		}
+	}
+	return is
+}
+
+// lastMove is when a sector last changed its stage.
+func lastMove(r *jobs.Record) time.Time {
+	last := r.Created
+	for _, sr := range r.Stages {
+		if sr.Since.After(last) {
+			last = sr.Since
+		}
+	}
+	if r.Hold != nil && r.Outcome == jobs.Open {
+		last = r.Hold.Since
+	}
+	return last
+}
+
+// entry is what the census keeps of an open sector: enough to count, find and order it.
+type entry struct {
+	id       jobs.SectorID
+	standing standing
+	in       uint32 // bit i: its row i of the table is queued, running or faulted
+	moved    time.Time
+}
+
+// count is sectors of a miner with a stage in a state.
+type count struct {
+	miner abi.ActorID
+	stage jobs.Stage
+	state jobs.StageState
+}
+
+// tally is the whole fleet at one moment.
+type tally struct {
+	at         time.Time
+	open       []entry // by miner and number
+	done       []jobs.SectorID
+	doneBy     map[abi.ActorID]int
+	unreadable []jobs.SectorID // records of a newer lpseal, or damaged
+	stages     map[count]int
+}
+
+// miners that have sectors, in order.
+func (t *tally) miners() []abi.ActorID {
+	seen := map[abi.ActorID]bool{}
+	for _, e := range t.open {
+		seen[e.id.Miner] = true
+	}
+	for miner, n := range t.doneBy {
+		if n > 0 {
+			seen[miner] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// census counts the fleet for everybody who looks, and only while somebody does. A count
+// stands for at least minAge and for restFactor times as long as it took: however many
+// sectors and viewers there are, counting takes a small share of Redis's time.
+type census struct {
+	store  *sectors.Store
+	miners []abi.ActorID
+	clock  jobs.Clock
+
+	mu   sync.Mutex
+	last *tally
+	next time.Time
+}
+
+const (
+	minAge     = time.Second
+	restFactor = 10
+)
+
+func newCensus(store *sectors.Store, miners []abi.ActorID, clock jobs.Clock) *census {
+	return &census{store: store, miners: miners, clock: clock}
+}
+
+// take gives a count that is fresh enough. Who comes while one is made waits for it.
+func (c *census) take(ctx context.Context) (*tally, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	start := c.clock.Now()
+	if c.last != nil && start.Before(c.next) {
+		return c.last, nil
+	}
+	t, err := c.count(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count sectors: %w", err)
+	}
+	t.at = start
+	took := c.clock.Now().Sub(start)
+	c.last, c.next = t, start.Add(max(minAge, restFactor*took))
+	return t, nil
+}
+
+// farFuture is after every look that is ever due, so that Due gives every open sector:
+// one read of an index, where a scan of all keys would grow with the finished ones.
+var farFuture = time.UnixMilli(1 << 52)
+
+// everyDone is more than any miner has.
+const everyDone = 1 << 40
+
+func (c *census) count(ctx context.Context) (*tally, error) {
+	ids, err := c.store.Due(ctx, farFuture, 0)
+	if err != nil {
+		return nil, err
+	}
+	t := &tally{stages: map[count]int{}, doneBy: map[abi.ActorID]int{}}
+	miners := map[abi.ActorID]bool{}
+	for _, m := range c.miners {
+		miners[m] = true
+	}
+	// A chunk at a time: ten thousand whole records need not be in memory together.
+	for part := range slices.Chunk(ids, 1000) {
+		records, err := c.store.LoadMany(ctx, part)
+		var unreadable *sectors.UnreadableError
+		if errors.As(err, &unreadable) {
+			t.unreadable = append(t.unreadable, unreadable.IDs...)
+		} else if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			if r == nil || r.Outcome != jobs.Open {
+				continue // the index is a hint
+			}
+			miners[r.ID.Miner] = true
+			t.add(r)
+		}
+	}
+	slices.SortFunc(t.open, func(a, b entry) int { return compareIDs(a.id, b.id) })
+	for _, miner := range slices.Sorted(maps.Keys(miners)) {
+		done, err := c.store.Done(ctx, miner, 0, everyDone)
+		if err != nil {
+			return nil, err
+		}
+		t.done = append(t.done, done...)
+		t.doneBy[miner] = len(done)
+	}
+	return t, nil
+}
+
+func (t *tally) add(r *jobs.Record) {
+	e := entry{id: r.ID, standing: standingOf(r), moved: lastMove(r)}
+	for i, row := range jobs.Stages {
+		state := r.Stage(row.Stage).State
+		if state == jobs.Idle {
+			continue
+		}
+		t.stages[count{r.ID.Miner, row.Stage, state}]++
+		if state != jobs.Done {
+			e.in |= 1 << i
+		}
+	}
+	t.open = append(t.open, e)
+}
+
+func compareIDs(a, b jobs.SectorID) int {
+	return cmp.Or(cmp.Compare(a.Miner, b.Miner), cmp.Compare(a.Number, b.Number))
+}

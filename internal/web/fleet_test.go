@@ -1,0 +1,327 @@
+package web_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	commcid "github.com/filecoin-project/go-fil-commcid"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/internal/redistest"
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/internal/web"
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
+	"github.com/lpseal/lpseal/jobs/queue"
+)
+
+const (
+	miner = abi.ActorID(1000)
+	head  = abi.ChainEpoch(4_123_456)
+)
+
+// fleet is a Redis with sectors in it, which came there by the domain's own events.
+type fleet struct {
+	t      testing.TB
+	ctx    context.Context
+	redis  *redistest.Redis
+	store  *sectors.Store
+	queues *queue.Queues
+	clock  *jobstest.Clock
+	now    time.Time
+	tasks  []task // that were made, in order
+}
+
+// task is a delivery and the queue it belongs on.
+type task struct {
+	on  jobs.Queue
+	ref jobs.TaskRef
+}
+
+func newFleet(t testing.TB) *fleet {
+	t.Helper()
+	r := redistest.StartMini(t)
+	clock := jobstest.NewClock()
+	return &fleet{
+		t: t, ctx: t.Context(), redis: r, store: sectors.New(r.Client), queues: queue.New(r.Client), clock: clock, now: clock.Now(),
+	}
+}
+
+// serve starts the pages and gives a client that keeps cookies and follows nothing.
+func (f *fleet) serve(change func(*web.Options)) *visitor {
+	f.t.Helper()
+	o := web.Options{
+		Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: &poller{f}, Miners: []abi.ActorID{miner},
+		Version: "test", Clock: f.clock, Log: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&o)
+	}
+	h, err := web.New(o)
+	require.NoError(f.t, err)
+	server := httptest.NewServer(h)
+	f.t.Cleanup(server.Close)
+	jar, err := cookiejar.New(nil)
+	require.NoError(f.t, err)
+	client := server.Client()
+	client.Jar = jar
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &visitor{t: f.t, url: server.URL, client: client, header: http.Header{"Accept": {"text/html"}}}
+}
+
+// poller stands in for the scheduler: it decides by the record and the workers alone.
+type poller struct{ *fleet }
+
+func (p *poller) Explain(ctx context.Context, id jobs.SectorID) (jobs.Action, jobs.Reason, *jobs.Record, error) {
+	r, err := p.store.Load(ctx, id)
+	if err != nil {
+		return jobs.Action{}, jobs.Reason{}, nil, err
+	}
+	workers, err := p.store.Workers(ctx)
+	if err != nil {
+		return jobs.Action{}, jobs.Reason{}, nil, err
+	}
+	policy := jobs.DefaultPolicy()
+	a, why := jobs.Decide(r, &jobs.Facts{
+		Now: p.clock.Now(), Head: jobs.Head{Epoch: head}, Workers: workers,
+		Network: jobs.Network{Name: "test", BlockDelay: 30 * time.Second, ChallengeDelay: 150, Embedded: true},
+	}, &policy)
+	return a, why, r, nil
+}
+
+func (p *poller) Order(ctx context.Context, id jobs.SectorID, order jobs.Event, by string) error {
+	_, err := p.store.Apply(ctx, id, order, by, p.clock.Now())
+	return err
+}
+
+func sector(n int) jobs.SectorID { return jobs.SectorID{Miner: miner, Number: abi.SectorNumber(n)} }
+
+// add makes a sector, age ago; with data if it has a piece.
+func (f *fleet) add(id jobs.SectorID, age time.Duration, data bool) {
+	f.t.Helper()
+	r := &jobs.Record{ID: id, Version: 1, Created: f.now.Add(-age), Proof: abi.RegisteredSealProof_StackedDrg32GiBV1_1, Stages: map[jobs.Stage]jobs.StageRecord{}}
+	if data {
+		r.Pieces = []jobs.Piece{{CID: commitment("piece", id), Size: 32 << 30, RawSize: 33_000_000_000, Source: "/data/in/" + id.String() + ".car"}}
+	}
+	r.CommD = commitment("CommD", id)
+	require.NoError(f.t, f.store.Create(f.ctx, r, "cli"))
+}
+
+func commitment(what string, id jobs.SectorID) cid.Cid {
+	sum := sha256.Sum256([]byte(what + id.String()))
+	sum[31] &= 0x3f
+	make := commcid.DataCommitmentV1ToCID
+	if what == "CommR" {
+		make = commcid.ReplicaCommitmentV1ToCID
+	}
+	c, err := make(sum[:])
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// write applies an event as of some time ago.
+func (f *fleet) write(id jobs.SectorID, ago time.Duration, by string, e jobs.Event) *jobs.Record {
+	f.t.Helper()
+	r, err := f.store.Apply(f.ctx, id, e, by, f.now.Add(-ago))
+	require.NoError(f.t, err)
+	return r
+}
+
+// homeOf spreads sectors over two hosts.
+func homeOf(id jobs.SectorID) string { return fmt.Sprintf("h%d", 1+id.Number%2) }
+
+func queueOf(id jobs.SectorID, s jobs.Stage) jobs.Queue {
+	class := jobs.RowOf(s).Classes[0]
+	switch {
+	case class == jobs.ClassChain:
+		return jobs.Queue{Class: class}
+	case s == jobs.C2:
+		return jobs.Queue{Class: class, Host: jobs.AnyHost, GPU: "rtx4090"}
+	case class == jobs.ClassGPU:
+		return jobs.Queue{Class: class, Host: homeOf(id), GPU: "rtx4090"}
+	}
+	return jobs.Queue{Class: class, Host: homeOf(id)}
+}
+
+// queue writes the intent to run a stage.
+func (f *fleet) queue(id jobs.SectorID, s jobs.Stage, ago time.Duration) *jobs.Record {
+	f.t.Helper()
+	var drawn *jobs.Randomness
+	if d := jobs.RowOf(s).Draw; d != jobs.DrawNothing {
+		value := sha256.Sum256([]byte(string(d) + id.String()))
+		drawn = &jobs.Randomness{Epoch: head - 3000, Value: value[:], At: head - 2100}
+	}
+	r := f.write(id, ago, "scheduler/s1", jobs.Scheduled{Stage: s, Queue: queueOf(id, s), Drawn: drawn})
+	f.tasks = append(f.tasks, task{queueOf(id, s), r.Task(s)})
+	return r
+}
+
+// run has a worker claim a stage.
+func (f *fleet) run(id jobs.SectorID, s jobs.Stage, ago time.Duration) *jobs.Record {
+	f.t.Helper()
+	r := f.queue(id, s, ago+time.Second)
+	owner := homeOf(id) + "/main@run1"
+	if jobs.RowOf(s).Place == jobs.AtChain {
+		owner = "h0/scheduler@run1"
+	}
+	return f.write(id, ago, owner, jobs.Claimed{Task: r.Task(s), Worker: owner})
+}
+
+// do brings a stage to its end.
+func (f *fleet) do(id jobs.SectorID, s jobs.Stage, ago time.Duration) {
+	f.t.Helper()
+	r := f.run(id, s, ago+time.Minute)
+	result := jobs.Result{}
+	switch s {
+	case jobs.TreeRC:
+		result.CommR = commitment("CommR", id)
+	case jobs.PreCommit, jobs.Commit:
+		result.Message = "bafy2bzacedmessage" + string(s) + fmt.Sprint(id.Number)
+	}
+	f.write(id, ago, r.Stage(s).Worker, jobs.Completed{Task: r.Task(s), Claim: r.Stage(s).Claim, Result: result})
+}
+
+// fail ends a stage in a fault.
+func (f *fleet) fail(id jobs.SectorID, s jobs.Stage, ago time.Duration, fault *jobs.Fault) {
+	f.t.Helper()
+	r := f.run(id, s, ago+time.Minute)
+	f.write(id, ago, r.Stage(s).Worker, jobs.Failed{Task: r.Task(s), Claim: r.Stage(s).Claim, Fault: *fault})
+}
+
+// until does every stage before s, the chain's part too. It ends a little more than
+// ago ago.
+func (f *fleet) until(id jobs.SectorID, s jobs.Stage, ago time.Duration) {
+	f.t.Helper()
+	f.write(id, ago+6*time.Hour, "scheduler/s1", jobs.Placed{Path: "nvme-" + homeOf(id)})
+	for i, row := range jobs.Stages {
+		at := ago + time.Duration(len(jobs.Stages)-i)*20*time.Minute
+		switch row.Stage {
+		case jobs.C1:
+			f.landPreCommit(id)
+		case jobs.DropLayers:
+			f.write(id, at, "scheduler/s1", jobs.CommitLanded{Sector: jobs.OnChainSector{CommR: commitment("CommR", id), Activation: head - 20}})
+		}
+		if row.Stage == s {
+			return
+		}
+		f.do(id, row.Stage, at)
+	}
+}
+
+func (f *fleet) landPreCommit(id jobs.SectorID) {
+	f.t.Helper()
+	f.write(id, time.Hour, "scheduler/s1", jobs.PreCommitLanded{PreCommit: jobs.OnChainPreCommit{
+		Epoch: head - 300, CommR: commitment("CommR", id), Expires: head + 86_000, TicketEpoch: head - 3000,
+	}})
+}
+
+// finish brings a sector to its end.
+func (f *fleet) finish(id jobs.SectorID) {
+	f.t.Helper()
+	f.until(id, jobs.RecoverWipe, time.Hour)
+	f.write(id, time.Hour, "scheduler/s1", jobs.Finished{Outcome: jobs.Committed})
+}
+
+func (f *fleet) progress(id jobs.SectorID, s jobs.Stage, step string, done, total uint64) {
+	f.t.Helper()
+	require.NoError(f.t, f.store.SetProgress(f.ctx, id, s, jobs.Progress{Step: step, Done: done, Total: total}))
+}
+
+// workers makes the machines live: two hosts that seal, one more GPU, and a scheduler.
+func (f *fleet) workers() {
+	f.t.Helper()
+	const tib = 1 << 40
+	for _, host := range []string{"h1", "h2"} {
+		w := jobs.Worker{
+			Host: host, Instance: "main", Run: "run1", PID: 4711, Version: "v1.0.0", FileURL: "http://" + host + ":8646",
+			Lanes: []jobs.Lane{
+				{Class: jobs.ClassSDR, Width: 4, Busy: 3, Prover: "filcrypto"},
+				{Class: jobs.ClassCPU, Width: 2, Busy: 1, Prover: "filcrypto"},
+				{Class: jobs.ClassIO, Width: 4, Busy: 1, Prover: "filcrypto"},
+				{Class: jobs.ClassGPU, GPU: "rtx4090", Device: "0", Width: 1, Busy: 1, Prover: "filcrypto"},
+			},
+			Paths: []jobs.Path{
+				{ID: "nvme-" + host, CanSeal: true, Capacity: 14 * tib, Free: 6 * tib},
+				{ID: "hdd-" + host, CanStore: true, Capacity: 180 * tib, Free: 97 * tib},
+			},
+		}
+		for n := 1; n <= 28; n++ {
+			if id := sector(n); homeOf(id) == host && n > 4 {
+				require.NoError(f.t, f.store.Reserve(f.ctx, "nvme-"+host, id, jobs.SealingSpace(32<<30), 14*tib))
+			}
+		}
+		for n := 18; n <= 23; n++ {
+			if id := sector(n); homeOf(id) == host {
+				w.Children = append(w.Children, id.String()+".sdr.f1.a1")
+			}
+		}
+		require.NoError(f.t, f.store.Join(f.ctx, w, time.Hour))
+	}
+	require.NoError(f.t, f.store.Join(f.ctx, jobs.Worker{
+		Host: "h3", Instance: "gpu0", Run: "run1", Version: "v1.0.0",
+		Lanes: []jobs.Lane{{Class: jobs.ClassGPU, GPU: "rtx3090", Device: "0", Width: 1, Prover: "filcrypto", Unfit: "no GPU is seen by the prover: look at nvidia-smi"}},
+	}, time.Hour))
+	require.NoError(f.t, f.store.Join(f.ctx, jobs.Worker{
+		Host: "h0", Instance: "scheduler", Run: "run1", Version: "v1.0.0", Lanes: []jobs.Lane{{Class: jobs.ClassChain, Width: 8, Busy: 1, Prover: "native"}},
+	}, time.Hour))
+}
+
+// work puts the tasks on real queues and serves them until the end of the test: those of
+// stages that are done complete, those of running ones stay active, and those of queued
+// ones wait, for the servers take no more.
+func (f *fleet) work() {
+	f.t.Helper()
+	states, queues := map[jobs.TaskRef]jobs.StageState{}, map[string]bool{}
+	for _, t := range f.tasks {
+		r, err := f.store.Load(f.ctx, t.ref.ID)
+		require.NoError(f.t, err)
+		states[t.ref] = r.Stage(t.ref.Stage).State
+		queues[t.on.String()] = true
+	}
+	begun, end := make(chan jobs.TaskRef, len(f.tasks)), make(chan struct{})
+	var servers []*queue.Server
+	for name := range queues {
+		server, err := f.queues.Serve(queue.Options{
+			Queues: []string{name}, Width: 8, Log: slog.New(slog.DiscardHandler),
+			Handler: func(_ context.Context, ref jobs.TaskRef) error {
+				begun <- ref
+				if states[ref] == jobs.Running {
+					<-end
+				}
+				return nil
+			},
+		})
+		require.NoError(f.t, err)
+		require.NoError(f.t, server.Start())
+		f.t.Cleanup(server.Shutdown)
+		servers = append(servers, server)
+	}
+	f.t.Cleanup(func() { close(end) }) // runs before the shutdowns, which wait for handlers
+	put := func(wanted bool) (n int) {
+		for _, t := range f.tasks {
+			if (states[t.ref] != jobs.Queued) == wanted {
+				require.NoError(f.t, f.queues.Enqueue(f.ctx, t.on, t.ref))
+				n++
+			}
+		}
+		return n
+	}
+	for range put(true) {
+		<-begun
+	}
+	for _, server := range servers {
+		server.Stop()
+	}
+	put(false)
+}

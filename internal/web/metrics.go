@@ -1,0 +1,153 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// fleet collects what Redis says of the whole fleet at the moment of a scrape. Schedulers
+// and workers count what they do themselves; this is what is.
+type fleet struct{ *site }
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("lpseal_"+name, help, labels, nil)
+}
+
+var (
+	sectorsDesc   = describe("sectors", "Open sectors with a stage in a state (queued, running, fault, wanted, done).", "miner", "stage", "state")
+	openDesc      = describe("sectors_open", "Sectors in the pipeline, by how they stand (held, fault, running, waiting).", "miner", "standing")
+	finishedDesc  = describe("sectors_finished", "Sectors out of the pipeline: committed, proven or removed.", "miner")
+	brokenDesc    = describe("sectors_unreadable", "Records that cannot be parsed.")
+	widthDesc     = describe("lane_width", "Stages a lane runs at a time.", "host", "instance", "class", "gpu")
+	busyDesc      = describe("lane_busy", "Stages a lane runs now.", "host", "instance", "class", "gpu")
+	unfitDesc     = describe("lane_unfit", "1 if a lane took itself out.", "host", "instance", "class", "gpu")
+	drainingDesc  = describe("worker_draining", "1 if a live worker was ordered to take no more work.", "host", "instance")
+	capacityDesc  = describe("storage_capacity_bytes", "Bytes of a path that lpseal may fill.", "host", "instance", "path")
+	freeDesc      = describe("storage_free_bytes", "Bytes that the file system of a path has free.", "host", "instance", "path")
+	reservedDesc  = describe("storage_reserved_bytes", "Bytes of a path that are promised to sectors.", "host", "instance", "path")
+	queueDesc     = describe("queue_tasks", "Tasks of a queue that wait or run.", "queue")
+	queueLaneDesc = describe("queue_width", "Tasks of a queue that live, fit lanes take at a time; 0 with tasks waiting is an alarm.", "queue")
+)
+
+// scrapePatience bounds one scrape.
+const scrapePatience = 8 * time.Second
+
+// Describe tells nothing: label values come and go with sectors and workers.
+func (fleet) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (f fleet) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
+	defer cancel()
+	if err := f.collect(ctx, out); err != nil {
+		out <- prometheus.NewInvalidMetric(sectorsDesc, err)
+	}
+}
+
+func (f fleet) collect(ctx context.Context, out chan<- prometheus.Metric) error {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	t, err := f.census.take(ctx)
+	if err != nil {
+		return err
+	}
+	type stands struct {
+		miner uint64
+		standing
+	}
+	open := map[stands]int{}
+	for _, e := range t.open {
+		open[stands{uint64(e.id.Miner), e.standing}]++
+	}
+	for key, n := range open {
+		gauge(openDesc, float64(n), minerLabel(key.miner), string(key.standing))
+	}
+	for key, n := range t.stages {
+		gauge(sectorsDesc, float64(n), minerLabel(uint64(key.miner)), string(key.stage), string(key.state))
+	}
+	for miner, n := range t.doneBy {
+		gauge(finishedDesc, float64(n), minerLabel(uint64(miner)))
+	}
+	gauge(brokenDesc, float64(len(t.unreadable)))
+	workers, err := f.Store.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range workers {
+		collectWorker(gauge, w)
+	}
+	load, err := f.Queues.Load(ctx)
+	if err != nil {
+		return err
+	}
+	for _, q := range queueLines(workers, load) {
+		gauge(queueDesc, float64(q.Tasks), q.Name)
+		gauge(queueLaneDesc, float64(q.Width), q.Name)
+	}
+	return nil
+}
+
+func collectWorker(gauge func(*prometheus.Desc, float64, ...string), w jobs.Worker) {
+	gauge(drainingDesc, one(w.Draining), w.Host, w.Instance)
+	// Lanes of one class are told as one: labels would collide.
+	type key struct{ class, gpu string }
+	type sums struct{ width, busy, unfit int }
+	lanes := map[key]*sums{}
+	for _, l := range w.Lanes {
+		k := key{string(l.Class), l.GPU}
+		if lanes[k] == nil {
+			lanes[k] = &sums{}
+		}
+		lanes[k].width += l.Width
+		lanes[k].busy += l.Busy
+		lanes[k].unfit = max(lanes[k].unfit, int(one(l.Unfit != "")))
+	}
+	for k, n := range lanes {
+		gauge(widthDesc, float64(n.width), w.Host, w.Instance, k.class, k.gpu)
+		gauge(busyDesc, float64(n.busy), w.Host, w.Instance, k.class, k.gpu)
+		gauge(unfitDesc, float64(n.unfit), w.Host, w.Instance, k.class, k.gpu)
+	}
+	for _, p := range w.Paths {
+		gauge(capacityDesc, float64(p.Capacity), w.Host, w.Instance, p.ID)
+		gauge(freeDesc, float64(p.Free), w.Host, w.Instance, p.ID)
+		gauge(reservedDesc, float64(p.Reserved), w.Host, w.Instance, p.ID)
+	}
+}
+
+func minerLabel(miner uint64) string { return strconv.FormatUint(miner, 10) }
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// metrics serves the registry.
+func (s *site) metrics() (http.Handler, error) {
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "lpseal_build_info", Help: "What this process is.", ConstLabels: prometheus.Labels{"version": s.Version, "go": runtime.Version()},
+	})
+	build.Set(1)
+	registry := prometheus.NewRegistry()
+	all := append([]prometheus.Collector{
+		fleet{s}, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}, s.Collectors...)
+	for _, c := range all {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("web: metrics: %w", err)
+		}
+	}
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), nil
+}

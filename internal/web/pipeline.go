@@ -1,0 +1,338 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// pageSize is how many rows a page has: more than a screen shows, few enough to be sent
+// every second.
+const pageSize = 100
+
+// filter is what the pipeline page is narrowed to, as its address says.
+type filter struct {
+	Miner    string // t01000, or empty
+	Standing standing
+	Stage    jobs.Stage
+	Find     string // part of a sector's name
+	Order    string // "": by number, "moved": the longest without a move first
+	Page     int    // from 1
+}
+
+func parseFilter(q url.Values) (filter, error) {
+	f := filter{Miner: q.Get("miner"), Standing: standing(q.Get("state")), Find: strings.TrimSpace(q.Get("find")), Order: q.Get("order"), Page: 1}
+	if _, err := f.miner(); err != nil {
+		return f, err
+	}
+	if f.Standing != "" && !slices.Contains(standings, f.Standing) {
+		return f, fmt.Errorf("%w: %q is not a state of sectors", errForm, f.Standing)
+	}
+	if s := q.Get("stage"); s != "" {
+		stage, err := jobs.ParseStage(s)
+		if err != nil {
+			return f, fmt.Errorf("%w: %w", errForm, err)
+		}
+		f.Stage = stage
+	}
+	if f.Order != "moved" {
+		f.Order = ""
+	}
+	if n, err := strconv.Atoi(q.Get("page")); err == nil && n > 0 {
+		f.Page = n
+	}
+	return f, nil
+}
+
+// miner is the miner asked for, nil for all.
+func (f filter) miner() (*abi.ActorID, error) {
+	if f.Miner == "" {
+		return nil, nil
+	}
+	digits, ok := strings.CutPrefix(strings.ToLower(f.Miner), "t0")
+	if !ok {
+		digits, ok = strings.CutPrefix(strings.ToLower(f.Miner), "f0")
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	if !ok || err != nil {
+		return nil, fmt.Errorf("%w: %q is not a miner like t01000", errForm, f.Miner)
+	}
+	id := abi.ActorID(n)
+	return &id, nil
+}
+
+// With gives the address of another view, on its first page.
+func (f filter) With(key, value string) string {
+	f.Page = 1
+	switch key {
+	case "state":
+		f.Standing = standing(value)
+	case "stage":
+		f.Stage = jobs.Stage(value)
+	}
+	return f.address()
+}
+
+// At gives the address of another page of the same view.
+func (f filter) At(page int) string {
+	f.Page = page
+	return f.address()
+}
+
+func (f filter) address() string {
+	q := url.Values{}
+	set := func(key, value string) {
+		if value != "" {
+			q.Set(key, value)
+		}
+	}
+	set("miner", f.Miner)
+	set("state", string(f.Standing))
+	set("stage", string(f.Stage))
+	set("find", f.Find)
+	set("order", f.Order)
+	if f.Page > 1 {
+		set("page", strconv.Itoa(f.Page))
+	}
+	return (&url.URL{Path: "/", RawQuery: q.Encode()}).String()
+}
+
+// choose gives the sectors of a view: the open ones, then the finished, newest first.
+func (f filter) choose(t *tally) []jobs.SectorID {
+	miner, _ := f.miner() // parseFilter saw to the error
+	fits := func(id jobs.SectorID) bool {
+		return (miner == nil || id.Miner == *miner) && (f.Find == "" || strings.Contains(id.String(), f.Find))
+	}
+	var ids []jobs.SectorID
+	open := t.open
+	if f.Order == "moved" {
+		open = slices.SortedStableFunc(slices.Values(open), func(a, b entry) int { return a.moved.Compare(b.moved) })
+	}
+	var bit uint32 // none: every entry has it
+	if f.Stage != "" {
+		bit = 1 << slices.IndexFunc(jobs.Stages, func(row *jobs.Row) bool { return row.Stage == f.Stage })
+	}
+	for _, e := range open {
+		if (f.Standing == "" || f.Standing == e.standing) && e.in&bit == bit && fits(e.id) {
+			ids = append(ids, e.id)
+		}
+	}
+	if f.Stage == "" && (f.Standing == "" || f.Standing == finished) {
+		for _, id := range t.done {
+			if fits(id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// pipelinePage is what its template sees.
+type pipelinePage struct {
+	Filter     filter
+	Tabs       []tab
+	Miners     []abi.ActorID
+	Columns    []column
+	Recovering bool // some row has a recovery job under way
+	Rows       []row
+	First, All int // of Rows, from 1, among how many
+	Pages      int
+	Alarms     []string
+	Counted    time.Time
+}
+
+// tab is a state to narrow the page to, with its number of sectors.
+type tab struct {
+	Standing standing
+	Label    string
+	N        int
+}
+
+// column is a stage: how much of it goes on in the whole fleet, and what serves it.
+type column struct {
+	Stage                  jobs.Stage
+	Title                  string
+	Lanes                  string // classes
+	Busy, Width            int
+	Running, Queued, Fault int
+}
+
+// row is a sector.
+type row struct {
+	ID       jobs.SectorID
+	Standing standing
+	CC       bool
+	Cells    []cell
+	Recovery cell // the recovery stage that is under way, if any
+	Class    jobs.FaultClass
+	Text     string
+	Moved    time.Time
+}
+
+func (s *site) pipeline(r *http.Request) (*answer, error) {
+	f, err := parseFilter(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.census.take(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	workers, err := s.Store.Workers(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	ids := f.choose(t)
+	p := &pipelinePage{
+		Filter: f, Tabs: tabs(t), Miners: t.miners(), Columns: columns(t, workers), All: len(ids),
+		Pages: max(1, (len(ids)+pageSize-1)/pageSize), Alarms: alarms(t, workers), Counted: t.at,
+	}
+	p.Filter.Page = min(f.Page, p.Pages)
+	from := (p.Filter.Page - 1) * pageSize
+	p.First = from + 1
+	p.Rows, err = s.rows(r.Context(), ids[from:min(from+pageSize, len(ids))])
+	p.Recovering = slices.ContainsFunc(p.Rows, func(r row) bool { return r.Recovery.Active() })
+	return &answer{name: "pipeline", title: "Pipeline", nav: "pipeline", body: p}, err
+}
+
+func tabs(t *tally) []tab {
+	n := map[standing]int{finished: len(t.done)}
+	for _, e := range t.open {
+		n[e.standing]++
+	}
+	return []tab{
+		{"", "all", len(t.open) + len(t.done)},
+		{running, "running", n[running]},
+		{waiting, "waiting", n[waiting]},
+		{faulted, "trying again", n[faulted]},
+		{held, "held", n[held]},
+		{finished, "finished", n[finished]},
+	}
+}
+
+// columns are the pipeline's stages. What recovers has one column together, and only
+// while there is any.
+func columns(t *tally, workers []jobs.Worker) []column {
+	var out []column
+	for _, stage := range jobs.Stages {
+		if stage.Recovery {
+			continue
+		}
+		c := column{Stage: stage.Stage, Title: stage.Title}
+		for n, sectors := range t.stages {
+			if n.stage != stage.Stage {
+				continue
+			}
+			switch n.state {
+			case jobs.Running:
+				c.Running += sectors
+			case jobs.Queued:
+				c.Queued += sectors
+			case jobs.Faulted:
+				c.Fault += sectors
+			}
+		}
+		for _, class := range stage.Classes {
+			busy, width := lanesOf(workers, class)
+			if c.Busy, c.Width = c.Busy+busy, c.Width+width; c.Lanes != "" {
+				c.Lanes += "/"
+			}
+			c.Lanes += string(class)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// lanesOf sums the fit lanes of a class.
+func lanesOf(workers []jobs.Worker, class jobs.Class) (busy, width int) {
+	for _, w := range workers {
+		for _, l := range w.Lanes {
+			if l.Class == class && l.Unfit == "" {
+				busy, width = busy+l.Busy, width+l.Width
+			}
+		}
+	}
+	return busy, width
+}
+
+// alarms are what keeps the whole fleet from working.
+func alarms(t *tally, workers []jobs.Worker) []string {
+	var out []string
+	if len(workers) == 0 {
+		out = append(out, "No worker is live: nothing is sealed. Start one with: lpseal worker")
+	} else if _, chain := lanesOf(workers, jobs.ClassChain); chain == 0 {
+		out = append(out, "No scheduler is live: sectors do not move on. Start one with: lpseal scheduler")
+	}
+	for _, w := range workers {
+		for _, l := range w.Lanes {
+			if l.Unfit != "" {
+				out = append(out, fmt.Sprintf("%s takes no %s work: %s", w.Name(), laneName(l), l.Unfit))
+			}
+		}
+	}
+	if n := len(t.unreadable); n > 0 {
+		out = append(out, fmt.Sprintf("%d records cannot be read, the first is %s: was it written by a newer lpseal?", n, t.unreadable[0]))
+	}
+	return out
+}
+
+// rows reads sectors anew, so that what is on the screen is of this moment however old
+// the count is.
+func (s *site) rows(ctx context.Context, ids []jobs.SectorID) ([]row, error) {
+	records, err := s.Store.LoadMany(ctx, ids)
+	var unreadable *sectors.UnreadableError
+	if err != nil && !errors.As(err, &unreadable) {
+		return nil, err
+	}
+	progress, err := s.Store.Progress(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	now := s.Clock.Now()
+	rows := make([]row, 0, len(records))
+	for _, r := range records {
+		if r != nil {
+			rows = append(rows, rowOf(r, progress[r.ID], now))
+		}
+	}
+	return rows, nil
+}
+
+func rowOf(r *jobs.Record, progress map[jobs.Stage]jobs.Progress, now time.Time) row {
+	out := row{ID: r.ID, Standing: standingOf(r), CC: r.CC(), Moved: lastMove(r)}
+	var all []cell
+	for _, stage := range jobs.Stages {
+		var p *jobs.Progress
+		if told, ok := progress[stage.Stage]; ok {
+			p = &told
+		}
+		c := cellOf(r, stage, p, now)
+		all = append(all, c)
+		switch {
+		case !stage.Recovery:
+			out.Cells = append(out.Cells, c)
+		case c.Active():
+			out.Recovery = c
+		}
+		if c.State == "fault" && out.Class == "" {
+			out.Class = r.Stage(stage.Stage).Fault.Class
+		}
+	}
+	if out.Standing == held {
+		out.Class = r.Hold.Class
+	}
+	out.Text = remark(r, all)
+	return out
+}
