@@ -132,7 +132,10 @@ func message(t *testing.T, c *chain.Client, m jobs.Meaning) jobs.Message {
 	all, err := c.Messages(t.Context(), []jobs.Meaning{m})
 	require.NoError(t, err)
 	require.Len(t, all, 1)
-	return all[0]
+	got := all[0]
+	require.Equal(t, got.State.Terminal(), got.Epoch > 0, "the epoch of what is settled, and of nothing else")
+	got.Epoch = 0 // which one follows from what a test did before
+	return got
 }
 
 func requireClass(t *testing.T, want jobs.FaultClass, err error) {
@@ -190,10 +193,13 @@ func TestPipeline(t *testing.T) {
 			require.Equal(t, jobs.MessageLanded, message(t, c, pre.Meaning).State)
 			on, err := c.OnChain(ctx, pre.Seal.ID)
 			require.NoError(t, err)
-			require.Equal(t, jobs.OnChain{}, on, "not believed before confidence")
+			require.Equal(t, jobs.OnChain{AsOf: node.Head().Height - 5}, on, "not believed before confidence")
 			advance(t, node, 5)
 			require.Equal(t, jobs.Message{CID: name, State: jobs.MessageConfirmed}, message(t, c, pre.Meaning))
+			settled, err := c.Messages(ctx, []jobs.Meaning{pre.Meaning})
+			require.NoError(t, err)
 			on, err = c.OnChain(ctx, pre.Seal.ID)
+			require.GreaterOrEqual(t, on.AsOf, settled[0].Epoch, "its effect is shown as of its epoch")
 			require.NoError(t, err)
 			require.Equal(t, &jobs.OnChainPreCommit{Epoch: 11, CommR: pre.Seal.CommR, Expires: 11 + 30*2880 + 10, TicketEpoch: pre.TicketEpoch}, on.PreCommit)
 

@@ -213,14 +213,24 @@ func (c *Client) headTipSet(ctx context.Context) (*lotus.TipSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.setHead(head)
-	return head, nil
+	return c.setHead(head, false), nil
 }
 
-func (c *Client) setHead(head *lotus.TipSet) {
+// oldNews is for how long at least a lower head than the one known is taken for news that arrived late.
+const oldNews = 10 * time.Second
+
+// setHead takes over a head that the node told, and gives the one that stands. Without a revert a lower one is an answer that was slow, or a notification
+// that waited while messages were tended: going back to it would show a message as confirmed and its effect as missing. A node that stays behind, such
+// as the next one of the list, is believed after a while.
+func (c *Client) setHead(head *lotus.TipSet, reverted bool) *lotus.TipSet {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	late := c.head != nil && !reverted && head.Height < c.head.Height
+	if late && time.Since(c.headAt) < max(oldNews, silence*c.network.BlockDelay) {
+		return c.head
+	}
 	c.head, c.headAt = head, time.Now()
-	c.mu.Unlock()
+	return head
 }
 
 // settledTipSet is the tipset at landing confidence under the head: what it holds is believed.

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 
+	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -18,3 +19,6 @@ func FreshHead(c *Client, ctx context.Context) (jobs.Head, error) {
 func SendCommits(c *Client, ctx context.Context, requests ...jobs.CommitRequest) (string, error) {
 	return c.sendCommits(ctx, requests...)
 }
+
+// Told lets a test bring a notification of a head, late or not.
+func Told(c *Client, head *lotus.TipSet, reverted bool) { c.setHead(head, reverted) }

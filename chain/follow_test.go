@@ -95,6 +95,34 @@ func TestOnChainWithoutJournal(t *testing.T) {
 	require.Equal(t, jobs.MessageNone, message(t, reader, pre.Meaning).State)
 }
 
+// A notification that waited while messages were tended must not take the client back to a head at
+// which a message that it calls confirmed has no effect yet.
+func TestAnOlderHeadIsLateNews(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.HeadMaxAge = time.Hour })
+	pre := preCommitOf(t, c, 1)
+	_, err := c.SendPreCommit(t.Context(), pre)
+	require.NoError(t, err)
+	advance(t, node, 3)
+	late := node.Head()
+	advance(t, node, 5)
+	_, err = chain.FreshHead(c, t.Context())
+	require.NoError(t, err)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
+
+	chain.Told(c, late, false)
+	on, err := c.OnChain(t.Context(), pre.Seal.ID)
+	require.NoError(t, err)
+	require.NotNil(t, on.PreCommit)
+	require.Equal(t, node.Head().Height-5, on.AsOf)
+
+	chain.Told(c, late, true) // but a revert is believed
+	head, err := c.Head(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, late.Height, head.Epoch)
+}
+
 // Run follows the head over a WebSocket, tends messages, and comes back after the connection was cut.
 func TestRun(t *testing.T) {
 	t.Parallel()

@@ -111,6 +111,9 @@ func (e *entry) memberExit(i int) exitcode.ExitCode {
 // fact is the message as jobs sees it for member i.
 func (e *entry) fact(i int) jobs.Message {
 	m := jobs.Message{CID: e.name(), State: e.State}
+	if e.State.Terminal() {
+		m.Epoch = e.Height
+	}
 	switch exit := e.memberExit(i); {
 	case e.State != jobs.MessageConfirmed && e.State != jobs.MessageFailed:
 	case !exit.IsSuccess():

@@ -188,6 +188,12 @@ func (c *Client) OnChain(ctx context.Context, id jobs.SectorID) (jobs.OnChain, e
 	if err := c.settleMessages(ctx, ts); err != nil {
 		return jobs.OnChain{}, err
 	}
+	on, err := c.onChainAt(ctx, id, ts)
+	on.AsOf = ts.Height
+	return on, err
+}
+
+func (c *Client) onChainAt(ctx context.Context, id jobs.SectorID, ts *lotus.TipSet) (jobs.OnChain, error) {
 	k, known := c.sectors.get(id)
 	known = known && k.height <= ts.Height
 	if known && (k.at == ts.Key() || c.stands(k, ts.Height)) {

@@ -303,8 +303,8 @@ func (c *Client) log() messages { return messages{c.cfg.Journal} }
 // freshHead asks for the head now: before money is sent nothing remembered will do.
 func (c *Client) freshHead(ctx context.Context) (*lotus.TipSet, error) {
 	head, err := read(ctx, c.node, "ChainHead", func(ctx context.Context, api *api) (*lotus.TipSet, error) { return api.ChainHead(ctx) })
-	if err == nil {
-		c.setHead(head)
+	if err != nil {
+		return nil, err
 	}
-	return head, err
+	return c.setHead(head, false), nil
 }

@@ -98,7 +98,7 @@ func (c *Client) advance(ctx context.Context, step []*lotus.HeadChange) {
 		c.cfg.Log.Warn("the chain was reorganised deeper than the landing confidence", "epochs", reverted, "head", head.Height)
 		c.sectors.clear()
 	}
-	c.setHead(head)
+	c.setHead(head, reverted > 0)
 	c.setFollowed(true)
 	if c.cfg.OnHead != nil {
 		c.cfg.OnHead(jobs.Head{Epoch: head.Height, Key: head.Key().String()})

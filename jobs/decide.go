@@ -86,7 +86,7 @@ func chainTruth(r *Record, f *Facts, _ *Policy) (Action, Reason) {
 		}
 		return act(PreCommitLanded{*pre}), Reason{Text: "pre-commit landed"}
 	case r.PreCommitted() && r.Activation == 0 && pre == nil && sector == nil &&
-		f.OnChain.AsOf >= r.PreCommitEpoch && f.OnChain.AsOf <= r.CommitDeadline:
+		f.OnChain.AsOf > r.PreCommitEpoch && f.OnChain.AsOf <= r.CommitDeadline:
 		return act(PreCommitGone{}), Reason{Text: "the pre-commit is no longer on chain: a reorganisation took it"}
 	}
 	return pass()
@@ -105,8 +105,8 @@ func messages(r *Record, f *Facts, p *Policy) (Action, Reason) {
 	for _, s := range []Stage{PreCommit, Commit} {
 		landed := s == PreCommit && r.PreCommitted() || s == Commit && r.Activation != 0
 		m := f.Messages[s]
-		if landed || r.Stage(s).State != Done || !m.State.Terminal() || f.OnChain == nil {
-			continue
+		if landed || r.Stage(s).State != Done || !m.State.Terminal() || f.OnChain == nil || f.OnChain.AsOf < m.Epoch {
+			continue // another scheduler's node may be ahead of ours
 		}
 		switch m.State {
 		case MessageFailed, MessageDropped:

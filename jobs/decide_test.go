@@ -352,3 +352,32 @@ func TestAbandonEndsInRemoved(t *testing.T) {
 	a, _ = Decide(r, f, p)
 	require.Equal(t, Finished{Removed}, a.Event)
 }
+
+// TestOlderViewOfTheChainProvesNothing: a message may be settled by a scheduler whose
+// node is ahead of ours. What our node shows as of an earlier tipset must neither
+// hold the sector nor take its pre-commit for gone.
+func TestOlderViewOfTheChainProvesNothing(t *testing.T) {
+	t.Parallel()
+	for _, state := range []MessageState{MessageConfirmed, MessageFailed, MessageDropped} {
+		r, f, p := before(t, C1)
+		r.PreCommitEpoch, r.CommitDeadline = 0, 0
+		f.Messages[PreCommit] = Message{CID: "bafy", State: state, Epoch: 9_951, Fault: Failf(Funds, "x")}
+		f.OnChain = &OnChain{AsOf: 9_950}
+		judged := func() bool {
+			a, _ := Decide(r, f, p)
+			_, held := a.Event.(Held)
+			_, fault := a.Event.(MessageFault)
+			return held || fault
+		}
+		require.False(t, judged(), state)
+		f.OnChain.AsOf = 9_951
+		require.True(t, judged(), "%s, as of its epoch", state)
+	}
+	r, f, p := before(t, C1)
+	f.OnChain = &OnChain{AsOf: r.PreCommitEpoch}
+	a, _ := Decide(r, f, p)
+	require.NotEqual(t, PreCommitGone{}, a.Event, "its tipset's own state is the one before it")
+	f.OnChain.AsOf++
+	a, _ = Decide(r, f, p)
+	require.Equal(t, PreCommitGone{}, a.Event)
+}

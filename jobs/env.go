@@ -223,6 +223,9 @@ func (s MessageState) Terminal() bool {
 type Message struct {
 	CID   string
 	State MessageState
+	// Epoch is the height of the tipset as of which a terminal message has had its
+	// effect: what the chain said of the sector before it says nothing about that.
+	Epoch abi.ChainEpoch
 	// Fault classifies a failed message: its exit code, or the member's code inside
 	// a BatchReturn.
 	Fault *Fault
