@@ -115,6 +115,7 @@ func (r *demoResult) print(w io.Writer, world *demoWorld) error {
 		return err
 	}
 	fmt.Fprintf(w, "\nclass b was drained once: %d c2 went to class a meanwhile\n", r.Drained)
+	fmt.Fprintf(w, "pages: %s (--wait keeps them up)\n", world.page)
 	fmt.Fprintln(w, "the native c2 made no SNARK: the embedded node checked the vanilla proof behind it instead, every opening")
 	verdict := "unsealed from the stored replicas alone: SHA-256 equals the input's"
 	if !r.OK {

@@ -34,6 +34,7 @@ type demoWorld struct {
 	app      *app
 	dir      string
 	ownInput bool // the input was generated
+	page     string
 
 	redis   *miniredis.Miniredis
 	node    *devnet.Node
@@ -71,7 +72,7 @@ func startDemo(ctx context.Context, a *app, dir, input string, f demoFlags) (_ *
 			return nil, err
 		}
 	}
-	return w, nil
+	return w, w.startWeb()
 }
 
 func (w *demoWorld) file(name string) string { return filepath.Join(w.dir, name+".yaml") }
@@ -105,6 +106,18 @@ func (w *demoWorld) startDaemon(name string) error {
 		}
 		return nil
 	})
+	return nil
+}
+
+// startWeb serves the pages on loopback.
+func (w *demoWorld) startWeb() error {
+	l, err := w.listenWeb()
+	if err != nil {
+		return err
+	}
+	w.page = "http://" + l.Addr().String() + "/"
+	fmt.Fprintf(w.app.err, "pages: %s\n", w.page)
+	w.daemons.Go(func() error { return w.runWeb(w.failed, l) })
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,14 +48,20 @@ func (l *lines) Write(p []byte) (int, error) {
 func newFleet(t *testing.T) *fleet {
 	f := &fleet{t: t, dir: t.TempDir(), running: map[string]*exec.Cmd{}}
 	f.redis = strings.TrimPrefix(redistest.StartServer(t, "--appendonly", "yes").URL, "redis://")
-	out, in, err := os.Pipe()
-	require.NoError(t, err)
-	f.start("devnet", in, "devnet", "--listen", "127.0.0.1:0", "--sector-size", "2KiB", "--epoch", "100ms", "--config", f.write("devnet", "h0", "", "", "devnet"))
-	require.NoError(t, in.Close())
-	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
-	f.api = strings.TrimPrefix(strings.TrimSpace(line), "FULLNODE_API_INFO=")
+	line := f.firstLine("devnet", "devnet", "--listen", "127.0.0.1:0", "--sector-size", "2KiB", "--epoch", "100ms", "--config", f.write("devnet", "h0", "", "", "devnet"))
+	f.api = strings.TrimPrefix(line, "FULLNODE_API_INFO=")
 	return f
+}
+
+// firstLine starts a daemon that prints where it listens.
+func (f *fleet) firstLine(name string, args ...string) string {
+	out, in, err := os.Pipe()
+	require.NoError(f.t, err)
+	f.start(name, in, args...)
+	require.NoError(f.t, in.Close())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(f.t, err)
+	return strings.TrimSpace(line)
 }
 
 // write makes a daemon's configuration file.
@@ -148,6 +155,7 @@ func TestProcesses(t *testing.T) {
 	for _, name := range []string{"s1", "s2"} {
 		f.start(name, nil, "scheduler", "--config", f.write(name, "h0", "", "", name))
 	}
+	pages := f.firstLine("web", "web", "--config", filepath.Join(f.dir, "operator.yaml"))
 	f.until("five workers live", func() bool { return len(f.workers()) == 5 })
 
 	data := filepath.Join(f.dir, "data")
@@ -183,7 +191,15 @@ func TestProcesses(t *testing.T) {
 	want, err := os.ReadFile(data)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	for _, name := range []string{"h1", "h2", "s2", "devnet"} {
+	for path, want := range map[string]string{"": "s-t01000-3", "sectors/s-t01000-0": "finished: committed", "machines": "h1/main", "metrics": "lpseal_build_info", "healthz": "ok", "queues/": "asynq"} {
+		resp, err := http.Get(pages + path)
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, errors.Join(err, resp.Body.Close()))
+		require.Equal(t, http.StatusOK, resp.StatusCode, path)
+		require.Contains(t, strings.ToLower(string(body)), want, path)
+	}
+	for _, name := range []string{"h1", "h2", "s2", "web", "devnet"} {
 		require.NoError(t, f.end(name, syscall.SIGTERM), name)
 	}
 	for _, w := range f.workers() {
