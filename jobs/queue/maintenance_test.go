@@ -46,13 +46,16 @@ func TestMaintenanceRecoversTheQueuesOfTheDead(t *testing.T) {
 		b.orphan(first, ref, time.Now().Add(-time.Hour))
 		idle := task(5)
 		b.enqueue(cpu, idle)
+		// This queue appears later, all at once.
+		second := jobs.Queue{Class: jobs.ClassGPU, Host: "dead", GPU: "a"}
+		b.orphan(second, ref, time.Now().Add(-time.Hour))
+		require.NoError(b, b.rdb.SRem(b.ctx, "asynq:queues", second.String()).Err())
 		b.maintain(queue.MaintenanceOptions{Period: 20 * time.Millisecond})
 		b.await("the task waits again", func() bool { return b.state(first, ref) == jobs.TaskPending })
 		require.Zero(b, b.info(first, ref).Retried, "and no retry is spent")
 
-		// A queue that appears later is cared for too.
-		second := jobs.Queue{Class: jobs.ClassGPU, Host: "dead", GPU: "a"}
-		b.orphan(second, ref, time.Now().Add(-time.Hour))
+		require.Equal(b, jobs.TaskActive, b.state(second, ref))
+		require.NoError(b, b.rdb.SAdd(b.ctx, "asynq:queues", second.String()).Err())
 		b.await("the new queue's task waits again", func() bool { return b.state(second, ref) == jobs.TaskPending })
 		require.Zero(b, b.info(cpu, idle).Retried)
 		b.await("the server runs nothing", func() bool { return b.state(cpu, idle) == jobs.TaskPending })
