@@ -99,6 +99,7 @@ type Worker struct {
 	Lanes       []Lane        `key:"lanes" doc:"What it runs at a time. Classes: sdr, cpu, gpu, io. Without lanes a worker only serves files." example:"[{class: sdr, width: 2}, {class: cpu, width: 1}, {class: io, width: 2}, {class: gpu, gpu: rtx4090, device: \"0\", width: 1, prover: filcrypto}]"`
 	Paths       []StorePath   `key:"paths" doc:"Storage paths it serves: folders with a sectorstore.json (lpseal storage attach DIR)." example:"[{dir: /data/seal}, {dir: /data/store}]"`
 	Drain       time.Duration `key:"drain" doc:"How long a stop (SIGTERM) waits for work in hand. Child processes outlive it: the next start adopts them."`
+	Pieces      Pieces        `key:"pieces" doc:"Where the data of sectors is read from."`
 	FileService FileService   `key:"file_service" doc:"Hands C1 outputs and stored sectors to other hosts. Requests are signed with secret."`
 }
 
@@ -115,6 +116,11 @@ type Lane struct {
 // StorePath is a folder with a sectorstore.json.
 type StorePath struct {
 	Dir string `key:"dir" doc:"The folder, an absolute path."`
+}
+
+// Pieces says where pieces may be read from.
+type Pieces struct {
+	AllowPrivate bool `key:"allow_private" doc:"Let piece URLs lead to loopback, private and link-local addresses."`
 }
 
 // FileService is the worker's HTTP service for sector files.

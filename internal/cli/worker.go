@@ -133,9 +133,9 @@ func (c *cluster) openFiles(role crash.Role) (*files.Host, error) {
 
 // env is what a stage may touch in this process.
 func (c *cluster) env(prover jobs.Prover, node jobs.Chain, host *files.Host) *jobs.Env {
+	pieces := files.NewSources(files.SourceOptions{AllowPrivate: c.cfg.Worker.Pieces.AllowPrivate})
 	return &jobs.Env{
-		Prover: prover, Chain: node, Files: host, Pieces: files.NewSources(files.SourceOptions{}), Clock: clock{}, Rand: rand.Reader,
-		Progress: func(jobs.Progress) {},
+		Prover: prover, Chain: node, Files: host, Pieces: pieces, Clock: clock{}, Rand: rand.Reader, Progress: func(jobs.Progress) {},
 	}
 }
 
