@@ -40,7 +40,7 @@ func (p *Prover) Unseal(ctx context.Context, s jobs.Seal, sealed, scratch string
 		stop := watchLayers(s.Proof, sector, scratch, report)
 		defer stop()
 		defer func() {
-			for _, name := range jobs.LayerFiles(s.Proof) {
+			for _, name := range append(jobs.LayerFiles(s.Proof), jobs.TreeDFile) {
 				_ = os.Remove(filepath.Join(scratch, name))
 			}
 		}()
@@ -48,7 +48,12 @@ func (p *Prover) Unseal(ctx context.Context, s jobs.Seal, sealed, scratch string
 	})
 }
 
-// unsealTo leads what the library writes into a pipe on to w.
+// unit is the raw bytes of one fr32 unit, 128 bytes with padding. The library decodes
+// ranges rightly only when they start at one.
+const unit = 127
+
+// unsealTo leads what the library writes into a pipe on to w, less what whole units
+// have too many.
 func unsealTo(s jobs.Seal, sealed, scratch string, offset, size uint64, w io.Writer) error {
 	in, err := os.Open(sealed)
 	if err != nil {
@@ -60,16 +65,21 @@ func unsealTo(s jobs.Seal, sealed, scratch string, offset, size uint64, w io.Wri
 		return fileFault(err)
 	}
 	defer from.Close()
+	first := offset / unit * unit
+	end := (offset + size + unit - 1) / unit * unit
 	written := make(chan error, 1)
 	go func() {
-		_, err := io.CopyN(w, from, int64(size))
+		_, err := io.CopyN(io.Discard, from, int64(offset-first))
+		if err == nil {
+			_, err = io.CopyN(w, from, int64(size))
+		}
 		if err == nil {
 			_, err = io.Copy(io.Discard, from) // until the library has ended
 		}
 		_ = from.Close() // a broken w must not leave the library waiting for a reader
 		written <- err
 	}()
-	err = ffi.UnsealRange(s.Proof, scratch, in, to, s.ID.Number, s.ID.Miner, s.Ticket, s.CommD, offset, size)
+	err = ffi.UnsealRange(s.Proof, scratch, in, to, s.ID.Number, s.ID.Miner, s.Ticket, s.CommD, first, end-first)
 	_ = to.Close()
 	if broken := <-written; broken != nil && !(err != nil && errors.Is(broken, io.EOF)) {
 		return fmt.Errorf("write data: %w", fileFault(broken))
