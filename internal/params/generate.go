@@ -1,0 +1,140 @@
+package params
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/filecoin-project/go-state-types/abi"
+)
+
+// testSizes are the sector sizes that test parameters are made for.
+var testSizes = map[abi.SectorSize]bool{2 << 10: true, 8 << 20: true, 512 << 20: true}
+
+// TestDir is where test parameters are made unless a folder is named: apart from
+// production ones.
+func TestDir() (Dir, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	return Dir(filepath.Join(cache, "lpseal", "test-parameters")), nil
+}
+
+// TestTool is the program that makes test parameters, where `make ffi` put it.
+func TestTool() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	tool := filepath.Join(cache, "lpseal", "ffi", "current", "bin", "testparams")
+	if _, err := os.Stat(tool); err != nil {
+		return "", fmt.Errorf("test parameters are made by filecoin-ffi's own code, which is not built here (%w): run make ffi", err)
+	}
+	return tool, nil
+}
+
+// Generate makes test parameters with tool: those of a sector size's PoRep circuit,
+// or with proofs > 0 an SRS for aggregates of that many (a power of two). They are
+// noted as such beside them. Files that are there and good are kept.
+func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, proofs int) error {
+	args, files := []string{"porep", strconv.FormatUint(uint64(size), 10)}, Files([]abi.SectorSize{size}, PoRep)
+	if proofs > 0 {
+		args, files = []string{"srs", strconv.Itoa(proofs)}, Files(nil, Aggregate)
+	} else if !testSizes[size] {
+		return fmt.Errorf("generate: test parameters are made for 2KiB, 8MiB and 512MiB, not for %d bytes", size)
+	}
+	missing, err := d.generable(ctx, files)
+	if err != nil || !missing {
+		return err
+	}
+	// Whole or not at all: the tool writes under the final names as it goes.
+	making, err := os.MkdirTemp(string(d), ".making-")
+	if err != nil {
+		return fmt.Errorf("generate: %w", err)
+	}
+	defer os.RemoveAll(making)
+	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Env = append(os.Environ(), "FIL_PROOFS_PARAMETER_CACHE="+making)
+	var words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &words, &words
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("generate: %s %s: %w\n%s", tool, strings.Join(args, " "), err, lastLine(words.String()))
+	}
+	return d.adopt(ctx, making, files)
+}
+
+// generable refuses to put test parameters among others, and says whether any is
+// missing.
+func (d Dir) generable(ctx context.Context, files []File) (missing bool, err error) {
+	if err := os.MkdirAll(string(d), 0o755); err != nil {
+		return false, fmt.Errorf("generate: %w", err)
+	}
+	every, err := d.List(Files(nil, PoRep, PoSt, Update, Aggregate))
+	if err != nil {
+		return false, err
+	}
+	tests := map[string]string{}
+	if err := d.load(testFile, &tests); err != nil {
+		return false, err
+	}
+	for _, s := range every {
+		if s.State != Missing && tests[s.Name] == "" {
+			return false, fmt.Errorf("generate: %s holds %s, which is not of test parameters: give another folder with --dir", d, s.Name)
+		}
+	}
+	all, err := d.Check(ctx, files, false, nil)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range all {
+		missing = missing || s.State != Test
+	}
+	return missing, nil
+}
+
+// adopt notes the digests of what was made, then moves it into place: a file without
+// its note would be of unknown origin.
+func (d Dir) adopt(ctx context.Context, making string, files []File) error {
+	tests := map[string]string{}
+	if err := d.load(testFile, &tests); err != nil {
+		return err
+	}
+	fresh := map[string]string{}
+	for _, f := range files {
+		digest, err := fileDigest(ctx, filepath.Join(making, f.Name), func(uint64, uint64) {})
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("generate: the tool made no %s", f.Name)
+		}
+		if err != nil {
+			return err
+		}
+		fresh[f.Name] = digest
+	}
+	maps.Copy(tests, fresh)
+	if err := d.save(testFile, tests); err != nil {
+		return err
+	}
+	for name := range fresh {
+		if err := os.Rename(filepath.Join(making, name), d.path(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
