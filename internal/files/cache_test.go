@@ -58,6 +58,21 @@ func TestBindToANewTicketKeepsOnlyTreeD(t *testing.T) {
 	requireFault(t, h.CheckSealed(context.Background(), r, jobs.LayerFiles(testProof)...), jobs.Input)
 }
 
+func TestWipe(t *testing.T) {
+	t.Parallel()
+	h, p, r := onePath(t)
+	require.NoError(t, h.Wipe(context.Background(), r))
+	m, err := readManifest(p.manifest(r.ID))
+	require.NoError(t, err)
+	require.Empty(t, m.ReplicaID, "the folder is nobody's: the next Bind clears up what a cut left")
+	require.Equal(t, map[string]bool{
+		"cache/s-t01000-42/" + jobs.TreeDFile: true,
+		"cache/s-t01000-42/" + ManifestFile:   true,
+	}, sectorFiles(t, p))
+	r.ID.Number = 7
+	require.NoError(t, h.Wipe(context.Background(), r), "nothing there is nothing to do")
+}
+
 func sectorFiles(t *testing.T, p *root) map[string]bool {
 	t.Helper()
 	out := names(tree(t, p.dir))
@@ -141,6 +156,11 @@ func TestSettledFilesAreHashedOnce(t *testing.T) {
 	h, p, r := onePath(t)
 	ctx := context.Background()
 	path := p.file(r.ID, jobs.SealedFile)
+	// Just written: it may change again without its time changing, so no stamp yet.
+	require.NoError(t, os.WriteFile(path, content(r, jobs.SealedFile), 0o644))
+	_, young, err := h.hash(ctx, path)
+	require.NoError(t, err)
+	require.Zero(t, young)
 	settle(t, path)
 	require.NoError(t, h.CheckSealed(ctx, r, jobs.SealedFile))
 	m, err := readManifest(p.manifest(r.ID))

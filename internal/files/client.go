@@ -55,20 +55,26 @@ func (h *Host) peers(ctx context.Context) ([]peer, error) {
 	var out []peer
 	var silent error
 	seen := map[string]bool{}
-	for _, w := range workers {
-		p := peer{host: w.Host, url: w.FileURL}
-		for _, path := range w.Paths {
-			if h.root(path.ID) == nil && !seen[path.ID] {
-				p.paths = append(p.paths, path)
-				seen[path.ID] = w.FileURL != ""
+	// Several workers of a host serve the same paths: one with a file service will do.
+	for _, serving := range []bool{true, false} {
+		for _, w := range workers {
+			if serving != (w.FileURL != "") {
+				continue
 			}
-		}
-		switch {
-		case len(p.paths) == 0:
-		case w.FileURL == "":
-			silent = fmt.Errorf("worker %s serves paths but no files; set worker.file_service.listen there", w.Name())
-		default:
-			out = append(out, p)
+			p := peer{host: w.Host, url: w.FileURL}
+			for _, path := range w.Paths {
+				if h.root(path.ID) == nil && !seen[path.ID] {
+					seen[path.ID] = true
+					p.paths = append(p.paths, path)
+				}
+			}
+			switch {
+			case len(p.paths) == 0:
+			case serving:
+				out = append(out, p)
+			default:
+				silent = fmt.Errorf("worker %s serves paths but no files; set worker.file_service.listen there", w.Name())
+			}
 		}
 	}
 	return out, silent
@@ -122,7 +128,7 @@ func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, need uint64) (d
 		}
 	}
 	if len(choices) == 0 {
-		text := "no storage path of this or another live host takes it and has %d bytes free; free space or attach one: lpseal storage attach --store DIR"
+		text := "no storage path of this or another live host takes it and has %d bytes free; free space or attach one: lpseal storage attach --init --store DIR"
 		if unasked != nil {
 			return nil, "", jobs.Failf(jobs.Busy, text+" (%w)", need, unasked)
 		}

@@ -152,15 +152,6 @@ func (d disk) fill(ctx context.Context, dst *os.File, src io.ReadSeeker, size in
 	if err != nil {
 		return err
 	}
-	if have > size { // not ours to trust: start again
-		have = 0
-		if err := dst.Truncate(0); err != nil {
-			return err
-		}
-		if _, err := dst.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-	}
 	if _, err := src.Seek(have, io.SeekStart); err != nil {
 		return err
 	}

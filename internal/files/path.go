@@ -118,7 +118,7 @@ func openRoot(dir string, stat func(string) (fileSystem, error)) (*root, error) 
 	}
 	b, err := os.ReadFile(filepath.Join(dir, MetaFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("path %s: has no %s; make it one with: lpseal storage attach --init %s", dir, MetaFile, dir)
+		return nil, fmt.Errorf("path %s: has no %s; make it one with: lpseal storage attach --init --seal %s (or --store, or both)", dir, MetaFile, dir)
 	}
 	if err != nil {
 		return nil, unusable(dir, err)

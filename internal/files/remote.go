@@ -96,10 +96,10 @@ func persist(ctx context.Context, attempt func() (across int64, done bool, err e
 func (h *Host) upload(ctx context.Context, to peer, uri string, who asker, src io.ReaderAt, size int64, report func(int64)) error {
 	return persist(ctx, func() (across int64, done bool, err error) {
 		have, err := h.askArrival(ctx, to, http.MethodGet, uri, who, nil)
-		if err != nil || have.Done || have.Offset == size {
+		if err != nil || have.Done || have.Offset >= size {
 			return 0, err == nil, err
 		}
-		offset := min(have.Offset, size)
+		offset := have.Offset
 		ctx, dog, cancel := watched(ctx, h.Stall)
 		defer cancel()
 		body := &outgoing{from: io.NewSectionReader(src, offset, size-offset), dog: dog, report: func(n int64) { report(offset + n) }}

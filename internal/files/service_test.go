@@ -267,134 +267,6 @@ func TestAFullHostIsBusy(t *testing.T) {
 	require.ErrorContains(t, err, f.store.dir)
 }
 
-func TestAStaleClaimIsRefused(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t)
-	ctx := context.Background()
-	fence := 1
-	f.h2.Fence = func(_ context.Context, id jobs.SectorID, s jobs.Stage) (int, error) {
-		require.Equal(t, testSector, id)
-		require.Equal(t, jobs.Store, s)
-		return fence, nil
-	}
-	fence = 2
-	_, err := f.h1.Store(ctx, f.r, nil)
-	require.ErrorContains(t, err, "stale")
-	requireFault(t, err, jobs.Rejected)
-	require.Empty(t, sectorFiles(t, f.store))
-	f.r.Stages[jobs.Store] = jobs.StageRecord{Fence: 2}
-	_, err = f.h1.Store(ctx, f.r, nil)
-	require.NoError(t, err)
-	f.h2.Fence = func(context.Context, jobs.SectorID, jobs.Stage) (int, error) { return 0, os.ErrDeadlineExceeded }
-	_, err = f.h1.Store(ctx, f.r, nil)
-	requireFault(t, err, jobs.Transient)
-}
-
-// ask sends a request signed as the fleet signs, after change.
-func (f *fleet) ask(t *testing.T, method, uri string, change func(*http.Request)) *http.Response {
-	t.Helper()
-	req, err := http.NewRequest(method, f.workers[1].FileURL+uri, nil) // nothing is cleaned on this side
-	require.NoError(t, err)
-	if change == nil {
-		sign(testSecret, req, time.Now())
-	} else {
-		change(req)
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = resp.Body.Close(); http.DefaultTransport.(*http.Transport).CloseIdleConnections() })
-	return resp
-}
-
-func TestSignature(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t)
-	uri := sectorURI(testSector)
-	require.Equal(t, http.StatusOK, f.ask(t, "GET", uri, nil).StatusCode)
-	signed := func(change func(*http.Request)) func(*http.Request) {
-		return func(r *http.Request) { sign(testSecret, r, time.Now()); change(r) }
-	}
-	for name, change := range map[string]func(*http.Request){
-		"none":                func(*http.Request) {},
-		"of another secret":   func(r *http.Request) { sign([]byte("some other secret"), r, time.Now()) },
-		"expired":             func(r *http.Request) { sign(testSecret, r, time.Now().Add(-validity-time.Second)) },
-		"from the far future": func(r *http.Request) { sign(testSecret, r, time.Now().Add(3*validity)) },
-		"expiry put off":      signed(func(r *http.Request) { r.Header.Set(expiresHeader, "99999999999") }),
-		"other method":        signed(func(r *http.Request) { r.Method = "PUT" }),
-		"other path":          signed(func(r *http.Request) { r.URL.Path += "3" }),
-		"other query":         signed(func(r *http.Request) { r.URL.RawQuery = "x=1" }),
-		"other host":          signed(func(r *http.Request) { r.Host = "other.example" }),
-		"other fence":         signed(func(r *http.Request) { r.Header.Set(fenceHeader, "9") }),
-		"other offset":        signed(func(r *http.Request) { r.Header.Set(offsetHeader, "9") }),
-		"other body":          signed(func(r *http.Request) { r.Header.Set(bodyHeader, "00") }),
-	} {
-		t.Run(name, func(t *testing.T) {
-			require.Equal(t, http.StatusUnauthorized, f.ask(t, "GET", uri, change).StatusCode)
-		})
-	}
-	f.h1.Secret = []byte("not what the others have")
-	_, err := f.h1.Store(context.Background(), f.r, nil)
-	requireFault(t, err, jobs.Busy)
-	require.ErrorContains(t, err, "secret")
-	f.h2.Secret = nil
-	require.Equal(t, http.StatusUnauthorized, f.ask(t, "GET", uri, func(r *http.Request) { sign(nil, r, time.Now()) }).StatusCode)
-}
-
-// A name becomes a path only if it parses as a sector, is the id of a path, and is in
-// the closed set of file names.
-func TestNoRequestLeavesThePath(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t)
-	id := f.store.meta.ID
-	secret := filepath.Join(filepath.Dir(f.store.dir), "secret")
-	require.NoError(t, os.WriteFile(secret, []byte("the operator's"), 0o644))
-	before := tree(t, filepath.Dir(f.store.dir))
-	sector := "/v1/sectors/s-t01000-42"
-	digest := strings.Repeat("a", 64)
-	for _, c := range []struct{ method, uri string }{
-		{"GET", "/v1/sectors/..%2f..%2fsecret"},
-		{"GET", "/v1/sectors/s-t01000-042"},
-		{"GET", "/v1/sectors/s-t01000-42%2f.."},
-		{"GET", sector + "/" + id + "/..%2f..%2f..%2fsecret"},
-		{"GET", sector + "/" + id + "/%2e%2e"},
-		{"GET", sector + "/" + id + "/../../../../../secret"},
-		{"GET", sector + "/" + id + "/" + MetaFile},
-		{"GET", sector + "/" + id + "/" + ManifestFile},
-		{"GET", sector + "/" + id + "/sealed%00"},
-		{"GET", sector + "/..%2f..%2fsecret/sealed"},
-		{"GET", sector + "/" + url.PathEscape(f.store.dir) + "/sealed"},
-		{"PUT", sector + "/" + id + "/..%2fx/arrival?size=1&sha256=" + digest},
-		{"PUT", sector + "/" + id + "/sealed/arrival?size=1&sha256=..%2f..%2fx"},
-		{"PUT", sector + "/" + id + "/sealed/arrival?size=-1&sha256=" + digest},
-		{"PUT", sector + "/" + id + "/sealed/arrival?size=5&sha256=" + digest}, // but no body
-		{"POST", sector + "/" + id + "/place"},
-		{"PUT", "/v1/pieces/..%2f..%2fx?size=1&path=" + id},
-		{"PUT", "/v1/pieces/" + digest + "?size=0&path=..%2f.."},
-		{"DELETE", sector + "/" + id + "/sealed"},
-		{"GET", "/"},
-	} {
-		t.Run(c.method+" "+c.uri, func(t *testing.T) {
-			resp := f.ask(t, c.method, c.uri, func(r *http.Request) {
-				r.Header.Set(stageHeader, string(jobs.Store))
-				r.Header.Set(fenceHeader, "1")
-				r.Header.Set(offsetHeader, "0")
-				sign(testSecret, r, time.Now())
-			})
-			b, err := io.ReadAll(resp.Body)
-			require.NoError(t, err)
-			require.GreaterOrEqual(t, resp.StatusCode, 300, "%s", b)
-			require.NotEqual(t, http.StatusUnauthorized, resp.StatusCode, "the signature is not what is tested here")
-			require.Less(t, resp.StatusCode, 500, "%s", b)
-			require.NotContains(t, string(b), "the operator's")
-			require.Equal(t, before, tree(t, filepath.Dir(f.store.dir)))
-		})
-	}
-	t.Run("a write without a claim", func(t *testing.T) {
-		resp := f.ask(t, "PUT", sector+"/"+id+"/sealed/arrival?size=0&sha256="+digest, nil)
-		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
-	})
-}
-
 func TestLocate(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -435,6 +307,13 @@ func TestLocate(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, found, 1, "store does not")
 	require.NoError(t, os.WriteFile(layer, b, 0o644))
+
+	// A second worker of a host, without a file service, changes nothing.
+	f.workers = append([]jobs.Worker{{Host: "h2", Instance: "x", Paths: f.workers[1].Paths}}, f.workers...)
+	found, err = f.h1.Locate(ctx, f.r)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	f.workers = f.workers[1:]
 
 	// A host that does not answer may be the one that has them.
 	require.NoError(t, os.Remove(f.home.file(f.r.ID, jobs.SealedFile)))

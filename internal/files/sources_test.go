@@ -111,6 +111,9 @@ func TestPiecesFromURLs(t *testing.T) {
 			t.Parallel()
 			b := make([]byte, 5)
 			r, err := s.Open(context.Background(), piece(server.URL+path, 5))
+			if path == "/short" || path == "/long" {
+				require.Error(t, err, "known before gigabytes are read")
+			}
 			if err == nil {
 				defer r.Close()
 				_, err = io.ReadFull(r, b) // as a prover reads: it does not ask for more

@@ -143,6 +143,20 @@ func TestStoreGoesOnWhereItBegan(t *testing.T) {
 	require.Empty(t, sectorFiles(t, second))
 }
 
+func TestStoreClearsUpAfterAnOlderReplica(t *testing.T) {
+	t.Parallel()
+	h, _, store, r := twoPaths(t)
+	half := store.arrival(r.ID, jobs.SealedFile, sha([]byte("an older replica")))
+	neighbour := store.arrival(jobs.SectorID{Miner: 1000, Number: 421}, jobs.SealedFile, "aa")
+	for _, path := range []string{half, neighbour} {
+		require.NoError(t, os.WriteFile(path, []byte("half"), 0o644))
+	}
+	_, err := h.Store(context.Background(), r, nil)
+	require.NoError(t, err)
+	require.NoFileExists(t, half)
+	require.FileExists(t, neighbour)
+}
+
 func TestStoreDoesNotBelieveWhatArrivedWrong(t *testing.T) {
 	t.Parallel()
 	h, _, store, r := twoPaths(t)
