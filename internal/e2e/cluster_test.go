@@ -81,11 +81,19 @@ type settings struct {
 	lanes          string
 	paths          []string      // folders
 	drain          time.Duration // of a worker, at SIGTERM
+	redis, api     string        // instead of the cluster's
+	more           string        // further lines of the file
 }
 
 // config writes a daemon's configuration. Waits are short because epochs are.
 func (c *cluster) config(name string, s settings) string {
 	c.t.Helper()
+	if s.redis == "" {
+		s.redis = c.redis.URL
+	}
+	if s.api == "" {
+		s.api = c.api
+	}
 	paths := ""
 	for _, dir := range s.paths {
 		paths += fmt.Sprintf("{dir: %q}, ", dir)
@@ -105,7 +113,8 @@ worker:
 scheduler: {instance: %[5]s-s, period: 1s}
 web: {listen: "127.0.0.1:0"}
 log: {level: info, format: nocolor}
-`, c.redis.URL, c.api, s.host, c.state(s.host), s.instance, s.drain, s.lanes, paths, strings.Repeat("s", 32))
+%[10]s
+`, s.redis, s.api, s.host, c.state(s.host), s.instance, s.drain, s.lanes, paths, strings.Repeat("s", 32), s.more)
 	require.NoError(c.t, os.WriteFile(c.file(name), []byte(text), 0o600))
 	return c.file(name)
 }

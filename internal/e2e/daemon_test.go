@@ -128,9 +128,14 @@ func (c *cluster) lpseal(args ...string) string {
 	return out
 }
 
-// try runs a command that may fail.
+// try runs a command that may fail, as the operator.
 func (c *cluster) try(args ...string) (out, complaint string, err error) {
-	cmd := exec.CommandContext(c.t.Context(), binary, append([]string{"--alone", "--config", c.file("operator")}, args...)...)
+	return command(c.t, append([]string{"--config", c.file("operator")}, args...)...)
+}
+
+// command runs the program with what it is given and nothing else.
+func command(t *testing.T, args ...string) (out, complaint string, err error) {
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"--alone"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()

@@ -34,7 +34,7 @@ func group(pkg string) (layer int, name string) {
 		}
 	}
 	switch pkg {
-	case "jobs/jobstest", "internal/redistest", "internal/layout", "internal/e2e":
+	case "jobs/jobstest", "internal/redistest", "internal/layout", "internal/e2e", "internal/e2e/addedstage":
 		return -1, pkg
 	}
 	return layer, name
