@@ -23,7 +23,8 @@ var layers = [][]string{
 }
 
 // group finds a package's layer and the group in it that it belongs to; -1 for
-// helpers of tests, which may be imported by tests only (a lint rule holds that).
+// helpers of tests and of the build, which nothing of the product imports (a lint
+// rule holds that).
 func group(pkg string) (layer int, name string) {
 	layer, name = -1, ""
 	for i, groups := range layers {
