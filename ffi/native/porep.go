@@ -12,8 +12,8 @@ import (
 )
 
 // VerifyPoRep checks a Groth16 proof of an interactive PoRep, as the chain does: one
-// SNARK for each partition, against public inputs derived from the seal alone. It
-// takes the sectors of every size, whatever this package can seal.
+// SNARK for each partition, against public inputs derived from the seal alone, and all
+// of them in one combined check.
 func VerifyPoRep(vk *groth16.VerifyingKey, s jobs.Seal, proof []byte) error {
 	if err := verifyPoRep(vk, s, proof); err != nil {
 		return fmt.Errorf("verify PoRep of %s: %w", s.ID, err)
@@ -45,14 +45,11 @@ func verifyPoRep(vk *groth16.VerifyingKey, s jobs.Seal, proof []byte) error {
 	if err != nil {
 		return jobs.Failf(jobs.Input, "%w", err)
 	}
-	for k, in := range inputs {
-		err := vk.Verify(proof[k*groth16.ProofSize:][:groth16.ProofSize], in)
-		switch {
-		case errors.Is(err, groth16.ErrInvalid):
-			return classified{jobs.Failf(jobs.Input, "partition %d: %w", k, err), err}
-		case err != nil:
-			return jobs.Failf(jobs.Input, "partition %d: %w", k, err)
-		}
+	switch err := vk.Verify(proof, inputs...); {
+	case errors.Is(err, groth16.ErrInvalid):
+		return classified{jobs.Failf(jobs.Input, "%w", err), err}
+	case err != nil:
+		return jobs.Failf(jobs.Input, "%w", err)
 	}
 	return nil
 }
