@@ -33,7 +33,7 @@ const (
 
 // cluster is one lpseal: a redis-server, an embedded node, and daemons.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	env     []string // of every daemon
 	redis   *redistest.Redis
@@ -45,7 +45,7 @@ type cluster struct {
 }
 
 // newCluster starts Redis and the node; env is given to every daemon.
-func newCluster(t *testing.T, env ...string) *cluster {
+func newCluster(t testing.TB, env ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), env: env, redis: redistest.StartServer(t)}
 	c.store, c.queues = sectors.New(c.redis.Client), queue.New(c.redis.Client)
@@ -64,7 +64,7 @@ func newCluster(t *testing.T, env ...string) *cluster {
 	return c
 }
 
-func dial(t *testing.T, api string) *lotus.FullNode {
+func dial(t testing.TB, api string) *lotus.FullNode {
 	t.Helper()
 	endpoints, err := chain.ParseAPIInfo(api)
 	require.NoError(t, err)

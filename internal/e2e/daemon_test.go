@@ -55,7 +55,7 @@ func (d *daemon) spawn() error {
 	return cmd.Start()
 }
 
-func (d *daemon) keepUp(t *testing.T) {
+func (d *daemon) keepUp(t testing.TB) {
 	defer close(d.ended)
 	for {
 		err := d.cmd.Wait()
@@ -134,7 +134,7 @@ func (c *cluster) try(args ...string) (out, complaint string, err error) {
 }
 
 // command runs the program with what it is given and nothing else.
-func command(t *testing.T, args ...string) (out, complaint string, err error) {
+func command(t testing.TB, args ...string) (out, complaint string, err error) {
 	cmd := exec.CommandContext(t.Context(), binary, append([]string{"--alone"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -99,7 +99,7 @@ func (c *cluster) web() string {
 	return strings.TrimSpace(line)
 }
 
-func get(t *testing.T, url string) string {
+func get(t testing.TB, url string) string {
 	t.Helper()
 	res, err := http.Get(url)
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 // of them is written again. Provers rename finished layers into place, so a layer
 // that was labelled anew is another file.
 type witness struct {
-	t    *testing.T
+	t    testing.TB
 	seen map[string]os.FileInfo // nil once the layer was dropped
 }
 

@@ -1,0 +1,39 @@
+package native
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/filecoin-project/go-commp-utils/v2"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// BenchmarkCommP8MiB commits to a piece that fills an 8 MiB sector: TreeD, which
+// writes the tree as well, and the library that Filecoin's tools use. Both use all
+// processors, the library one for each level of the tree.
+func BenchmarkCommP8MiB(b *testing.B) {
+	const proof, size = abi.RegisteredSealProof_StackedDrg8MiBV1_1, abi.PaddedPieceSize(8 << 20)
+	data := bytes.Repeat([]byte("lpseal "), int(size.Unpadded())/7+1)[:size.Unpadded()]
+	want, err := commp.GeneratePieceCIDFromFile(proof, bytes.NewReader(data), size.Unpadded())
+	require.NoError(b, err)
+	b.Run("lpseal", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		p := New(Options{})
+		for b.Loop() {
+			piece := jobs.PieceReader{Piece: jobs.Piece{CID: want, Size: size, RawSize: uint64(len(data))}, Reader: bytes.NewReader(data)}
+			got, err := p.TreeD(b.Context(), proof, b.TempDir(), []jobs.PieceReader{piece}, nil)
+			require.NoError(b, err)
+			require.Equal(b, want, got)
+		}
+	})
+	b.Run("peer=go-commp-utils", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			_, err := commp.GeneratePieceCIDFromFile(proof, bytes.NewReader(data), size.Unpadded())
+			require.NoError(b, err)
+		}
+	})
+}
