@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -56,8 +57,8 @@ func newFleet(t testing.TB) *fleet {
 	}
 }
 
-// serve starts the pages and gives a client that keeps cookies and follows nothing.
-func (f *fleet) serve(change func(*web.Options)) *visitor {
+// handler makes the pages.
+func (f *fleet) handler(change func(*web.Options)) http.Handler {
 	f.t.Helper()
 	o := web.Options{
 		Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: &poller{f}, Miners: []abi.ActorID{miner},
@@ -68,7 +69,13 @@ func (f *fleet) serve(change func(*web.Options)) *visitor {
 	}
 	h, err := web.New(o)
 	require.NoError(f.t, err)
-	server := httptest.NewServer(h)
+	return h
+}
+
+// serve starts the pages and gives a client that keeps cookies and follows nothing.
+func (f *fleet) serve(change func(*web.Options)) *visitor {
+	f.t.Helper()
+	server := httptest.NewServer(f.handler(change))
 	f.t.Cleanup(server.Close)
 	jar, err := cookiejar.New(nil)
 	require.NoError(f.t, err)
@@ -325,3 +332,14 @@ func (f *fleet) work() {
 	}
 	put(false)
 }
+
+// nobody is a scheduler whose node is away.
+type nobody struct{}
+
+var errAway = errors.New("the node does not answer")
+
+func (nobody) Explain(context.Context, jobs.SectorID) (jobs.Action, jobs.Reason, *jobs.Record, error) {
+	return jobs.Action{}, jobs.Reason{}, nil, errAway
+}
+
+func (nobody) Order(context.Context, jobs.SectorID, jobs.Event, string) error { return errAway }

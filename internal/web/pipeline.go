@@ -149,8 +149,11 @@ type pipelinePage struct {
 	First, All int // of Rows, from 1, among how many
 	Pages      int
 	Alarms     []string
-	Counted    time.Time
+	Counted    time.Time // when, if it is a while ago: a large fleet is not counted every second
 }
+
+// longAgo is when a count's age is worth a word.
+const longAgo = 5 * time.Second
 
 // tab is a state to narrow the page to, with its number of sectors.
 type tab struct {
@@ -196,7 +199,10 @@ func (s *site) pipeline(r *http.Request) (*answer, error) {
 	ids := f.choose(t)
 	p := &pipelinePage{
 		Filter: f, Tabs: tabs(t), Miners: t.miners(), Columns: columns(t, workers), All: len(ids),
-		Pages: max(1, (len(ids)+pageSize-1)/pageSize), Alarms: alarms(t, workers), Counted: t.at,
+		Pages: max(1, (len(ids)+pageSize-1)/pageSize), Alarms: alarms(t, workers),
+	}
+	if s.Clock.Now().Sub(t.at) > longAgo {
+		p.Counted = t.at
 	}
 	p.Filter.Page = min(f.Page, p.Pages)
 	from := (p.Filter.Page - 1) * pageSize
@@ -283,7 +289,7 @@ func alarms(t *tally, workers []jobs.Worker) []string {
 		}
 	}
 	if n := len(t.unreadable); n > 0 {
-		out = append(out, fmt.Sprintf("%d records cannot be read, the first is %s: was it written by a newer lpseal?", n, t.unreadable[0]))
+		out = append(out, fmt.Sprintf("%d of the records cannot be read, the first is %s: was it written by a newer lpseal?", n, t.unreadable[0]))
 	}
 	return out
 }

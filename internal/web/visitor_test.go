@@ -1,8 +1,13 @@
 package web_test
 
 import (
+	"context"
+	"html"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -66,6 +71,17 @@ func (v *visitor) post(path string, form url.Values) reply {
 	return v.do(r)
 }
 
+// arrive has a request come in on an address of this machine.
+func arrive(h http.Handler, local string) int {
+	r := httptest.NewRequest(http.MethodGet, "http://localhost/healthz", nil)
+	if addr, err := netip.ParseAddrPort(local); err == nil {
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.TCPAddrFromAddrPort(addr)))
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code
+}
+
 // text takes the markup out of a page and squeezes its white space.
 func text(page string) string {
 	_, page, _ = strings.Cut(page, "<body>")
@@ -78,5 +94,5 @@ func text(page string) string {
 		}
 		_, page, _ = strings.Cut(rest, ">")
 	}
-	return strings.Join(strings.Fields(b.String()), " ")
+	return html.UnescapeString(strings.Join(strings.Fields(b.String()), " "))
 }

@@ -1,0 +1,67 @@
+package web_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/internal/web"
+)
+
+func TestMetricsTellOfTheFleet(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.rack()
+	require.NoError(t, f.store.SetDraining(f.ctx, "h2/main", true))
+	ours := prometheus.NewCounter(prometheus.CounterOpts{Name: "lpseal_something_total", Help: "Of the caller's."})
+	v := f.serve(func(o *web.Options) { o.Collectors = []prometheus.Collector{ours} })
+	got := v.get("/metrics").body
+	for _, line := range []string{
+		`lpseal_sectors{miner="1000",stage="sdr",state="running"} 6`,
+		`lpseal_sectors{miner="1000",stage="sdr",state="queued"} 2`,
+		`lpseal_sectors{miner="1000",stage="commit",state="fault"} 1`,
+		`lpseal_sectors_open{miner="1000",standing="held"} 2`,
+		`lpseal_sectors_open{miner="1000",standing="running"} 13`,
+		`lpseal_sectors_finished{miner="1000"} 4`,
+		`lpseal_sectors_unreadable 0`,
+		`lpseal_lane_busy{class="sdr",gpu="",host="h1",instance="main"} 3`,
+		`lpseal_lane_width{class="gpu",gpu="rtx4090",host="h1",instance="main"} 1`,
+		`lpseal_lane_unfit{class="gpu",gpu="rtx3090",host="h3",instance="gpu0"} 1`,
+		`lpseal_worker_draining{host="h2",instance="main"} 1`,
+		`lpseal_storage_capacity_bytes{host="h1",instance="main",path="nvme-h1"} 1.5393162788864e+13`,
+		`lpseal_queue_width{queue="gpu.any.rtx4090"} 1`,
+		`lpseal_queue_width{queue="gpu.any.rtx3090"} 0`,
+		`lpseal_something_total 0`,
+		`version="test"} 1`,
+	} {
+		require.Contains(t, got, line)
+	}
+	require.NotContains(t, got, "s-t01000-", "no sector is a label")
+	problems, err := promlint.New(strings.NewReader(got)).Lint()
+	require.NoError(t, err)
+	require.Empty(t, problems)
+}
+
+func TestMetricsSayWhenRedisIsAway(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	v := f.serve(nil)
+	f.redis.Kill()
+	got := v.get("/metrics")
+	require.Equal(t, http.StatusInternalServerError, got.StatusCode)
+	require.Contains(t, got.body, "count sectors")
+}
+
+func TestMetricsOfOneNameAreRefused(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	double := prometheus.NewGauge(prometheus.GaugeOpts{Name: "lpseal_build_info", Help: "Again."})
+	_, err := web.New(web.Options{Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: nobody{}, Collectors: []prometheus.Collector{double}})
+	require.ErrorContains(t, err, "web: metrics")
+	_, err = web.New(web.Options{Store: f.store})
+	require.ErrorContains(t, err, "all needed")
+}
