@@ -57,7 +57,7 @@ type message struct {
 // world is a state of the model.
 type world struct {
 	rec        *Record
-	tasks      map[string]TaskState // by task ID; absent ones are not in it
+	tasks      map[TaskRef]TaskState // absent ones are not in it
 	deliveries []delivery
 	results    map[string]string // work id → ticket: result.json on the host
 	messages   map[string]message
@@ -97,66 +97,8 @@ func newWorld(r *rules) *world {
 	return &world{
 		rules: r,
 		rec:   &Record{ID: SectorID{1000, 1}, Version: 1, Proof: abi.RegisteredSealProof_StackedDrg2KiBV1_1, CommD: commD, Stages: map[Stage]StageRecord{}},
-		tasks: map[string]TaskState{}, results: map[string]string{}, messages: map[string]message{},
+		tasks: map[TaskRef]TaskState{}, results: map[string]string{}, messages: map[string]message{},
 	}
-}
-
-// key tells states apart by everything that can matter later. What cannot:
-// versions, clocks, texts, what a finished stage was called while nothing of it is
-// left in the queue or at work, and results that no claim can ask for again.
-func (w *world) key() string {
-	var b strings.Builder
-	f := w.rec.Fields()
-	for _, row := range Stages {
-		p, sr := string(row.Stage)+".", w.rec.Stage(row.Stage)
-		drop := []string{"since", "answer", "worker", "faults", "queue", "message"}
-		if sr.State != Faulted {
-			drop = append(drop, "fault")
-		}
-		if sr.State == Done && !w.echoes(row.Stage) {
-			drop = append(drop, "attempt", "delivery", "claim")
-		}
-		for _, name := range drop {
-			delete(f, p+name)
-		}
-	}
-	delete(f, "version")
-	for _, k := range slices.Sorted(maps.Keys(f)) {
-		b.WriteString(k + "=" + f[k] + ";")
-	}
-	for _, k := range slices.Sorted(maps.Keys(w.tasks)) {
-		b.WriteString(k + ":" + string(w.tasks[k]) + ";")
-	}
-	ds := make([]string, len(w.deliveries))
-	for i, d := range w.deliveries {
-		ds[i] = fmt.Sprintf("%v", d)
-	}
-	slices.Sort(ds)
-	fmt.Fprint(&b, ds, w.layers, w.head, w.mishaps, w.hurt, w.pre != nil, w.sector != nil)
-	for _, row := range Stages {
-		if ticket, ok := w.results[w.rec.Task(row.Stage).WorkID()]; ok && w.rec.Stage(row.Stage).State != Done {
-			b.WriteString(string(row.Stage) + ">" + ticket + ";")
-		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(w.messages)) {
-		fmt.Fprintf(&b, "%s%v", k, w.messages[k])
-	}
-	return b.String()
-}
-
-// echoes says that a task or a handler of the stage is still about.
-func (w *world) echoes(s Stage) bool {
-	for _, d := range w.deliveries {
-		if d.ref.Stage == s {
-			return true
-		}
-	}
-	for id := range w.tasks {
-		if strings.Contains(id, "."+string(s)+".") {
-			return true
-		}
-	}
-	return false
 }
 
 func (w *world) epoch() abi.ChainEpoch { return heads[w.head] }
@@ -181,7 +123,7 @@ func (w *world) facts(p *Policy) *Facts {
 	for _, row := range Stages {
 		if sr := w.rec.Stage(row.Stage); sr.State == Queued || sr.State == Running {
 			f.Tasks[row.Stage] = TaskAbsent
-			if st, ok := w.tasks[w.rec.Task(row.Stage).String()]; ok {
+			if st, ok := w.tasks[w.rec.Task(row.Stage)]; ok {
 				f.Tasks[row.Stage] = st
 			}
 		}
@@ -264,9 +206,9 @@ func (w *world) quietStep() (s *step) {
 			s = &step{name: name, to: to}
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(w.tasks)) {
-		if ref, err := ParseTaskRef(id); err == nil && quiet[ref.Stage] && w.tasks[id] == TaskPending {
-			w.claim(id, keep)
+	for _, ref := range w.sortedTasks() {
+		if quiet[ref.Stage] && w.tasks[ref] == TaskPending {
+			w.claim(ref, keep)
 		}
 	}
 	for i, d := range w.deliveries {
@@ -307,22 +249,22 @@ func (w *world) polls(p *Policy, add func(string, *world, bool)) {
 		return
 	}
 	add("poll dies before enqueue: "+event.String(), n.clone(), true)
-	n.tasks[next.Task(s.Stage).String()] = TaskPending
+	n.tasks[next.Task(s.Stage)] = TaskPending
 	add("poll: "+event.String(), n, false)
 }
 
 func (w *world) queueSteps(add func(string, *world, bool)) {
-	for _, id := range slices.Sorted(maps.Keys(w.tasks)) {
+	for _, ref := range w.sortedTasks() {
 		set := func(name string, to TaskState, mishap bool) {
 			n := w.clone()
-			if n.tasks[id] = to; to == TaskAbsent {
-				delete(n.tasks, id)
+			if n.tasks[ref] = to; to == TaskAbsent {
+				delete(n.tasks, ref)
 			}
-			add(name+" "+id, n, mishap)
+			add(name+" "+ref.String(), n, mishap)
 		}
-		switch w.tasks[id] {
+		switch w.tasks[ref] {
 		case TaskPending:
-			w.claim(id, add)
+			w.claim(ref, add)
 			set("task is deleted in asynqmon", TaskAbsent, true)
 			set("task is archived in asynqmon", TaskArchived, true)
 		case TaskActive:
@@ -334,29 +276,25 @@ func (w *world) queueSteps(add func(string, *world, bool)) {
 	}
 }
 
-func (w *world) claim(id string, add func(string, *world, bool)) {
-	ref, err := ParseTaskRef(id)
-	if err != nil {
-		panic(err)
-	}
+func (w *world) claim(ref TaskRef, add func(string, *world, bool)) {
 	n := w.clone()
 	next, err := w.apply(w.rec, Claimed{Task: ref, Worker: modelWorker.Owner()}, time.Time{})
 	if err != nil {
-		delete(n.tasks, id) // stale: the handler returns nil
-		add(staleClaim+id, n, false)
+		delete(n.tasks, ref) // stale: the handler returns nil
+		add(staleClaim+ref.String(), n, false)
 		return
 	}
 	if w.rec.Task(ref.Stage) != ref {
-		panic(&broken{"only the current task is claimed", id})
+		panic(&broken{"only the current task is claimed", ref.String()})
 	}
 	n.rec = next
-	n.tasks[id] = TaskActive
+	n.tasks[ref] = TaskActive
 	d := delivery{ref: ref, claim: next.Stage(ref.Stage).Claim, seal: string(next.Ticket.Value), proof: string(next.PoRep)}
 	if ticket, done := w.results[ref.WorkID()]; done {
 		d.worked, d.seal = true, ticket // result.json is there: it is not made again
 	}
 	n.deliveries = append(n.deliveries, d)
-	add("claim "+id, n, false)
+	add("claim "+ref.String(), n, false)
 }
 
 // faultsOf are the classes a stage's Do can meet.
@@ -376,8 +314,8 @@ func (w *world) deliverySteps(i int, add func(string, *world, bool)) {
 	}
 	die := func() *world {
 		n := without()
-		if _, ok := n.tasks[d.ref.String()]; ok {
-			n.tasks[d.ref.String()] = TaskActiveDead
+		if _, ok := n.tasks[d.ref]; ok {
+			n.tasks[d.ref] = TaskActiveDead
 		}
 		return n
 	}
@@ -395,7 +333,7 @@ func (w *world) complete(i int, add func(string, *world, bool)) {
 	d := w.deliveries[i]
 	n := w.clone()
 	n.deliveries = slices.Delete(n.deliveries, i, i+1)
-	delete(n.tasks, d.ref.String())
+	delete(n.tasks, d.ref)
 	var event Event = Completed{Task: d.ref, Claim: d.claim, Result: w.result(d)}
 	if d.fault != "" {
 		event = Failed{Task: d.ref, Claim: d.claim, Fault: Fault{Class: d.fault, Text: "t"}}
@@ -474,8 +412,8 @@ func (w *world) work(i int, add func(string, *world, bool)) {
 	// the worker's death.
 	dead := n.clone()
 	dead.deliveries = slices.Delete(dead.deliveries, i, i+1)
-	if _, ok := dead.tasks[d.ref.String()]; ok {
-		dead.tasks[d.ref.String()] = TaskActiveDead
+	if _, ok := dead.tasks[d.ref]; ok {
+		dead.tasks[d.ref] = TaskActiveDead
 	}
 	add("worker dies with a result "+d.ref.String(), dead, true)
 	n.complete(i, add)

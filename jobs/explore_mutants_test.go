@@ -74,7 +74,11 @@ func TestExploreCatchesMutants(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := explore(&m.rules, 2, 200_000)
+			// Most need one mishap only, and then the search is small.
+			_, err := explore(&m.rules, 1, 200_000)
+			if err == nil {
+				_, err = explore(&m.rules, 2, 200_000)
+			}
 			require.ErrorContains(t, err, m.want)
 			t.Log(err)
 		})

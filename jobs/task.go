@@ -20,13 +20,13 @@ type TaskRef struct {
 
 // String gives the task ID, such as s-t01000-42.c2.f1.a2.d3.
 func (t TaskRef) String() string {
-	return fmt.Sprintf("%s.%s.f%d.a%d.d%d", t.ID, t.Stage, t.Fence, t.Attempt, t.Delivery)
+	return t.WorkID() + ".d" + strconv.Itoa(t.Delivery)
 }
 
 // WorkID names the work itself, which outlives deliveries and claims: a child
 // process belongs to it (design rule 7).
 func (t TaskRef) WorkID() string {
-	return fmt.Sprintf("%s.%s.f%d.a%d", t.ID, t.Stage, t.Fence, t.Attempt)
+	return t.ID.String() + "." + string(t.Stage) + ".f" + strconv.Itoa(t.Fence) + ".a" + strconv.Itoa(t.Attempt)
 }
 
 var taskID = regexp.MustCompile(`^(s-t0\d+-\d+)\.([a-z0-9_]+)\.f(\d+)\.a(\d+)\.d(\d+)$`)
