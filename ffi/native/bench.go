@@ -55,7 +55,7 @@ func (c cidText) MarshalJSON() ([]byte, error) { return []byte(`"` + c.String() 
 
 // SealOnce seals one sector without Redis or chain, up to the vanilla proof.
 func SealOnce(ctx context.Context, o BenchOptions) (res BenchResult, err error) {
-	spec, err := sealable(o.Seal.Proof)
+	spec, err := interactive(o.Seal.Proof)
 	if err != nil {
 		return res, err
 	}
@@ -138,7 +138,10 @@ func (res *BenchResult) digest(spec spec, s jobs.Seal, f jobs.Folders, c1 []byte
 	if res.Sealed, err = fileDigest(f.Sealed); err != nil {
 		return err
 	}
-	names := []string{jobs.TreeDFile, treeCFile, treeRFile, jobs.PAuxFile}
+	names := []string{jobs.TreeDFile, jobs.PAuxFile}
+	for k := range spec.BaseTrees() {
+		names = append(names, treeFile(treeC, k, spec.BaseTrees()), treeFile(treeR, k, spec.BaseTrees()))
+	}
 	for layer := 1; layer <= spec.Layers; layer++ {
 		names = append(names, layerFile(layer))
 	}

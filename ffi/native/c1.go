@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/lpseal/lpseal/ffi/native/sdr"
 	"github.com/lpseal/lpseal/jobs"
@@ -49,8 +47,9 @@ func makeVanilla(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, erro
 type opener struct {
 	replica
 	inputs
-	treeC, sealed, rows input
-	graph               *sdr.Graph
+	columns, rows forestFiles // tree-c and tree-r-last
+	sealed        input
+	graph         *sdr.Graph
 }
 
 func (r replica) openSealed(f jobs.Folders) (o *opener, err error) {
@@ -63,11 +62,10 @@ func (r replica) openSealed(f jobs.Folders) (o *opener, err error) {
 	if o.inputs, err = r.openInputs(f.Cache); err != nil {
 		return o, err
 	}
-	t := r.base()
-	if o.treeC, err = openNodes(filepath.Join(f.Cache, treeCFile), t.nodes(0)); err != nil {
+	if o.columns, err = openForest(f.Cache, treeC, r.forest(), 0); err != nil {
 		return o, err
 	}
-	if o.rows, err = openNodes(filepath.Join(f.Cache, treeRFile), t.nodes(r.DiscardedRows()+1)); err != nil {
+	if o.rows, err = openForest(f.Cache, treeR, r.forest(), r.DiscardedRows()+1); err != nil {
 		return o, err
 	}
 	o.sealed, err = openNodes(f.Sealed, r.Nodes())
@@ -76,10 +74,10 @@ func (r replica) openSealed(f jobs.Folders) (o *opener, err error) {
 
 func (o *opener) close() {
 	o.inputs.close()
-	for _, f := range []*os.File{o.treeC.File, o.rows.File, o.sealed.File} {
-		if f != nil {
-			_ = f.Close()
-		}
+	o.columns.close()
+	o.rows.close()
+	if o.sealed.File != nil {
+		_ = o.sealed.Close()
 	}
 }
 
@@ -110,13 +108,13 @@ func (o *opener) prove(ctx context.Context, seed, commR node) ([]byte, error) {
 }
 
 func (o *opener) challenge(c uint64) (p challengeProof, err error) {
-	data, base := o.Shape.data(), o.base()
-	if p.CommD, err = open(data, int(c), func(row, i int) (node, error) {
+	data := o.Shape.data()
+	if p.CommD, err = (forest{base: data}).open(int(c), func(row, i int) (node, error) {
 		return o.data.node(data.first(row) + i)
 	}); err != nil {
 		return p, err
 	}
-	if p.CommR, err = open(base, int(c), o.replicaNode); err != nil {
+	if p.CommR, err = o.forest().open(int(c), o.replicaNode); err != nil {
 		return p, err
 	}
 	if p.Columns.Challenged, err = o.column(uint32(c)); err != nil {
@@ -165,58 +163,29 @@ func (o *opener) column(index uint32) (p columnProof, err error) {
 		}
 		p.Column.Rows = append(p.Column.Rows, label)
 	}
-	t := o.base()
-	p.Inclusion, err = open(t, int(index), func(row, i int) (node, error) {
-		return o.treeC.node(t.first(row) + i)
-	})
+	p.Inclusion, err = o.forest().open(int(index), o.columns.at)
 	return p, err
 }
 
 // replicaNode reads a node of tree-r-last, or makes it again from the rows below when
 // its row was discarded.
 func (o *opener) replicaNode(row, i int) (node, error) {
-	t, stored := o.base(), o.DiscardedRows()+1
 	switch {
 	case row == 0:
 		return o.sealed.node(i)
-	case row >= stored:
-		return o.rows.node(t.first(row) - t.first(stored) + i)
+	case row >= o.rows.lowest:
+		return o.rows.at(row, i)
 	}
-	children := make([]node, t.arity)
+	children := make([]node, o.Base)
 	for k := range children {
 		var err error
-		if children[k], err = o.replicaNode(row-1, i*t.arity+k); err != nil {
+		if children[k], err = o.replicaNode(row-1, i*o.Base+k); err != nil {
 			return node{}, err
 		}
 	}
 	n, err := poseidonHash(children...)
 	if err != nil {
-		return node{}, errors.Join(jobs.Failf(jobs.Input, "the sealed file holds no field elements near node %d", i*t.arity), err)
+		return node{}, errors.Join(jobs.Failf(jobs.Input, "the sealed file holds no field elements near node %d", i*o.Base), err)
 	}
 	return n, nil
-}
-
-// open collects the path of a leaf.
-func open(t tree, leaf int, at func(row, i int) (node, error)) (o opening, err error) {
-	single := &o.Data.Single
-	if single.Leaf, err = at(0, leaf); err != nil {
-		return o, err
-	}
-	for row := range t.height() {
-		s := step{Index: leaf % t.arity}
-		for i := range t.arity {
-			if i == s.Index {
-				continue
-			}
-			n, err := at(row, leaf-s.Index+i)
-			if err != nil {
-				return o, err
-			}
-			s.Hashes = append(s.Hashes, n)
-		}
-		single.Path.Steps = append(single.Path.Steps, s)
-		leaf /= t.arity
-	}
-	single.Root, err = at(t.height(), 0)
-	return o, err
 }

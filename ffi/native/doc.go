@@ -11,6 +11,6 @@
 // digest of the vanilla proof under a tag that says so, which only the embedded node
 // accepts. Real proofs are checked by the package groth16 below.
 //
-// Sectors of one base tree (2 KiB, 8 MiB, 512 MiB) are sealed; the shapes of the
-// others are known and refused by name.
+// Every published size is sealed. From 32 GiB on, tree-c and tree-r-last are cut into
+// base trees with a file each (forest.go).
 package native

@@ -11,12 +11,19 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// The names of the trees in a cache folder are those of rust-fil-proofs for sectors of
-// one base tree; jobs has the other names.
+// The trees of a forest, as rust-fil-proofs names them.
 const (
-	treeCFile = "sc-02-data-tree-c.dat"
-	treeRFile = "sc-02-data-tree-r-last.dat"
+	treeC = "tree-c"
+	treeR = "tree-r-last"
 )
+
+// treeFile names the file of base tree k in a cache folder. A single one has no number.
+func treeFile(kind string, k, trees int) string {
+	if trees == 1 {
+		return fmt.Sprintf("sc-02-data-%s.dat", kind)
+	}
+	return fmt.Sprintf("sc-02-data-%s-%d.dat", kind, k)
+}
 
 func layerFile(layer int) string { return fmt.Sprintf("sc-02-data-layer-%d.dat", layer) }
 

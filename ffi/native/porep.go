@@ -22,11 +22,7 @@ func VerifyPoRep(vk *groth16.VerifyingKey, s jobs.Seal, proof []byte) error {
 }
 
 func verifyPoRep(vk *groth16.VerifyingKey, s jobs.Seal, proof []byte) error {
-	spec, err := interactive(s.Proof)
-	if err != nil {
-		return err
-	}
-	r, err := spec.replica(s)
+	r, err := newReplica(s)
 	if err != nil {
 		return err
 	}

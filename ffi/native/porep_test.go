@@ -77,15 +77,12 @@ func TestVerifyPoRep(t *testing.T) {
 	}
 }
 
-// TestPublicInputsOfMainnet checks the shape that 32 GiB circuits have: no proof of
-// that size can be made here.
+// TestPublicInputsOfMainnet checks the shape that 32 GiB circuits have.
 func TestPublicInputsOfMainnet(t *testing.T) {
 	t.Parallel()
 	s := vectorNamed(t, "2k-cc").seal(t)
 	s.Proof = 8
-	spec, err := interactive(s.Proof)
-	require.NoError(t, err)
-	r, err := spec.replica(s)
+	r, err := newReplica(s)
 	require.NoError(t, err)
 	in, err := r.publicInputs(node(s.Seed), node{1})
 	require.NoError(t, err)

@@ -23,9 +23,9 @@ type replica struct {
 	id     node // what binds labels to sector, ticket and data
 }
 
-// newReplica derives the replica of a seal that this package can make or open.
+// newReplica derives the replica of a seal.
 func newReplica(s jobs.Seal) (replica, error) {
-	spec, err := sealable(s.Proof)
+	spec, err := interactive(s.Proof)
 	if err != nil {
 		return replica{}, err
 	}

@@ -61,7 +61,6 @@ func TestSealsThatCannotBe(t *testing.T) {
 		class  jobs.FaultClass
 		text   string
 	}{
-		"32 GiB":          {func(s *jobs.Seal) { s.Proof = 8 }, jobs.Rejected, "sectors of 32GiB yet, which have 8 base trees"},
 		"synthetic":       {func(s *jobs.Seal) { s.Proof = 10 }, jobs.Rejected, "synthetic"},
 		"non-interactive": {func(s *jobs.Seal) { s.Proof = 15 }, jobs.Rejected, "non-interactive"},
 		"unknown proof":   {func(s *jobs.Seal) { s.Proof = 99 }, jobs.Rejected, "seal proof 99"},

@@ -3,6 +3,7 @@ package native
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
@@ -64,6 +65,12 @@ func (s Shape) Nodes() int { return int(s.Size / nodeSize) }
 // BaseTrees is how many base trees the replica is cut into, each with its own files.
 func (s Shape) BaseTrees() int { return max(1, s.Sub) * max(1, s.Top) }
 
+// forest is the tree over columns or the replica.
+func (s Shape) forest() forest {
+	above := slices.DeleteFunc([]int{s.Sub, s.Top}, func(arity int) bool { return arity == 0 })
+	return forest{s.base(), above}
+}
+
 // DiscardedRows is how many rows above the leaves tree-r-last leaves out: they are
 // quickly made again from the replica. The row below the root always stays.
 func (s Shape) DiscardedRows() int {
@@ -116,18 +123,6 @@ func interactive(proof abi.RegisteredSealProof) (spec, error) {
 	s := spec{shape, proof, version(int(proof) / len(sizeNames))}
 	if s.version > v11 {
 		return spec{}, jobs.Failf(jobs.Rejected, "package native does not support synthetic and non-interactive proofs yet (seal proof %d): use backend filcrypto", proof)
-	}
-	return s, nil
-}
-
-// sealable gives the spec of a proof whose files this package can make and open.
-func sealable(proof abi.RegisteredSealProof) (spec, error) {
-	s, err := interactive(proof)
-	if err != nil {
-		return spec{}, err
-	}
-	if n := s.BaseTrees(); n > 1 {
-		return spec{}, jobs.Failf(jobs.Rejected, "package native does not support sectors of %s yet, which have %d base trees: use backend filcrypto", s.sizeName(), n)
 	}
 	return s, nil
 }

@@ -43,7 +43,7 @@ func (e *PieceSizeError) Error() string {
 // starts at a multiple of its padded size and zeros fill the gaps, so its CommP is a
 // node of the tree. Readers must end when ctx does.
 func (p *Prover) TreeD(ctx context.Context, proof abi.RegisteredSealProof, cache string, pieces []jobs.PieceReader, report func(jobs.Progress)) (cid.Cid, error) {
-	spec, err := sealable(proof)
+	spec, err := interactive(proof)
 	if err != nil {
 		return cid.Undef, fmt.Errorf("tree-d: %w", err)
 	}

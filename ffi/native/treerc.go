@@ -101,35 +101,39 @@ func (in inputs) close() {
 func (in inputs) key() input { return in.layers[len(in.layers)-1] }
 
 func (r replica) treeC(ctx context.Context, threads int, in inputs, cache string, report func(jobs.Progress)) (node, error) {
-	out, err := create(filepath.Join(cache, treeCFile))
-	if err != nil {
-		return node{}, err
-	}
-	defer out.discard()
-	t := r.base()
-	root, err := treeBuild{
-		tree:   t,
-		hasher: func() rowHasher { return poseidon.NewBatch(t.arity) },
-		source: func(chunk int) leafSource { return newColumnSource(in.layers, chunk) },
-		sink:   func(row, first int, nodes []byte) error { return out.putNodes(t.first(row)+first, nodes) },
-		report: func(n int) { tell(report, "tree-c", n, t.leaves) },
-	}.run(ctx, threads)
-	if err != nil {
-		return node{}, err
-	}
-	return root, out.commit()
+	f := r.forest()
+	return f.grow(func(k int) (node, error) {
+		out, err := createForest(cache, treeC, f, k)
+		if err != nil {
+			return node{}, err
+		}
+		defer out.discard()
+		t, start := f.base, k*f.base.leaves
+		root, err := treeBuild{
+			tree:   t,
+			hasher: func() rowHasher { return poseidon.NewBatch(t.arity) },
+			source: func(chunk int) leafSource { return newColumnSource(in.layers, start, chunk) },
+			sink:   func(row, first int, nodes []byte) error { return out.putNodes(t.first(row)+first, nodes) },
+			report: func(n int) { tell(report, treeC, start+n, r.Nodes()) },
+		}.run(ctx, threads)
+		if err != nil {
+			return node{}, err
+		}
+		return root, out.commit()
+	})
 }
 
 // columnSource hashes the labels of a node in all layers: the leaves of tree-c.
 type columnSource struct {
 	layers []input
+	start  int // of the base tree
 	first  int
 	labels [][]byte
 	batch  *poseidon.Batch
 }
 
-func newColumnSource(layers []input, chunk int) *columnSource {
-	s := &columnSource{layers: layers, batch: poseidon.NewBatch(len(layers))}
+func newColumnSource(layers []input, start, chunk int) *columnSource {
+	s := &columnSource{layers: layers, start: start, batch: poseidon.NewBatch(len(layers))}
 	for range layers {
 		s.labels = append(s.labels, make([]byte, chunk*nodeSize))
 	}
@@ -137,7 +141,7 @@ func newColumnSource(layers []input, chunk int) *columnSource {
 }
 
 func (s *columnSource) take(first int) error {
-	s.first = first
+	s.first = s.start + first
 	return nil
 }
 
@@ -158,47 +162,57 @@ func (r replica) treeR(ctx context.Context, threads int, in inputs, f jobs.Folde
 		return node{}, err
 	}
 	defer sealed.discard()
-	rows, err := create(filepath.Join(f.Cache, treeRFile))
+	root, err := r.forest().grow(func(k int) (node, error) {
+		return r.baseTreeR(ctx, threads, in, f.Cache, sealed, k, report)
+	})
+	if err != nil {
+		return node{}, err
+	}
+	return root, sealed.commit()
+}
+
+func (r replica) baseTreeR(ctx context.Context, threads int, in inputs, cache string, sealed *output, k int, report func(jobs.Progress)) (node, error) {
+	rows, err := createForest(cache, treeR, r.forest(), k)
 	if err != nil {
 		return node{}, err
 	}
 	defer rows.discard()
-
-	t := r.base()
+	t, start := r.base(), k*r.base().leaves
 	stored := r.DiscardedRows() + 1 // the lowest row that is kept
 	root, err := treeBuild{
 		tree:   t,
 		hasher: func() rowHasher { return poseidon.NewBatch(t.arity) },
 		source: func(chunk int) leafSource {
-			return &replicaSource{key: in.key(), data: in.data, buf: make([]byte, chunk*nodeSize)}
+			return &replicaSource{key: in.key(), data: in.data, start: start, buf: make([]byte, chunk*nodeSize)}
 		},
 		sink: func(row, first int, nodes []byte) error {
 			switch {
 			case row == 0:
-				return sealed.putNodes(first, nodes)
+				return sealed.putNodes(start+first, nodes)
 			case row < stored:
 				return nil
 			default:
 				return rows.putNodes(t.first(row)-t.first(stored)+first, nodes)
 			}
 		},
-		report: func(n int) { tell(report, "tree-r-last", n, t.leaves) },
+		report: func(n int) { tell(report, treeR, start+n, r.Nodes()) },
 	}.run(ctx, threads)
 	if err != nil {
 		return node{}, err
 	}
-	return root, errors.Join(rows.commit(), sealed.commit())
+	return root, rows.commit()
 }
 
 // replicaSource encodes data with the key: the leaves of tree-r-last.
 type replicaSource struct {
 	key, data input
+	start     int // of the base tree
 	first     int
 	buf       []byte
 }
 
 func (s *replicaSource) take(first int) error {
-	s.first = first
+	s.first = s.start + first
 	return nil
 }
 
@@ -232,7 +246,7 @@ func (r replica) tAux(cache string) []byte {
 		store(fmt.Sprintf("layer-%d", layer), r.Nodes(), 0)
 	}
 	store("tree-d", r.Shape.data().nodes(0), 0)
-	store("tree-r-last", r.base().nodes(0), r.DiscardedRows())
-	store("tree-c", r.base().nodes(0), 0)
+	store(treeR, r.base().nodes(0), r.DiscardedRows())
+	store(treeC, r.base().nodes(0), 0)
 	return b
 }

@@ -19,18 +19,17 @@ const unsealUnits = 1 << 13
 // decodes the wanted range. See [jobs.Prover]. The layers are in scratch while it
 // runs. The data is as good as the sealed file: nothing here compares it with CommD.
 func (p *Prover) Unseal(ctx context.Context, s jobs.Seal, sealed, scratch string, offset, size uint64, w io.Writer, report func(jobs.Progress)) error {
-	err := p.unseal(ctx, s, sealed, scratch, offset, size, w, report)
+	r, err := newReplica(s)
+	if err == nil {
+		err = r.unseal(ctx, p.threads, sealed, scratch, offset, size, w, report)
+	}
 	if err != nil {
 		return fmt.Errorf("unseal %s: %w", s.ID, err)
 	}
 	return nil
 }
 
-func (p *Prover) unseal(ctx context.Context, s jobs.Seal, sealed, scratch string, offset, size uint64, w io.Writer, report func(jobs.Progress)) (err error) {
-	r, err := newReplica(s)
-	if err != nil {
-		return err
-	}
+func (r replica) unseal(ctx context.Context, threads int, sealed, scratch string, offset, size uint64, w io.Writer, report func(jobs.Progress)) (err error) {
 	room := uint64(r.Size) / fr32.Padded * fr32.Raw
 	if offset > room || size > room-offset {
 		return jobs.Failf(jobs.Rejected, "bytes %d to %d are beyond the sector's %d", offset, offset+size, room)
@@ -48,7 +47,7 @@ func (p *Prover) unseal(ctx context.Context, s jobs.Seal, sealed, scratch string
 			}
 		}
 	}()
-	if err := r.writeLayers(ctx, p.threads, scratch, report); err != nil {
+	if err := r.writeLayers(ctx, threads, scratch, report); err != nil {
 		return err
 	}
 	key, err := openNodes(filepath.Join(scratch, layerFile(r.Layers)), r.Nodes())

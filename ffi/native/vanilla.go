@@ -52,28 +52,6 @@ type labelingProof struct {
 	Node    uint64 `json:"node"`
 }
 
-// opening is a Merkle path in a tree of one base tree.
-type opening struct {
-	Data struct {
-		Single struct {
-			Root node `json:"root"`
-			Leaf node `json:"leaf"`
-			Path struct {
-				Steps []step `json:"path"`
-			} `json:"path"`
-		} `json:"Single"`
-	} `json:"data"`
-}
-
-// step is one row of a path: the siblings, and the place among them.
-type step struct {
-	Hashes []node `json:"hashes"`
-	Index  int    `json:"index"`
-}
-
-func (o *opening) root() node { return o.Data.Single.Root }
-func (o *opening) leaf() node { return o.Data.Single.Leaf }
-
 // null is a field that is always null in the JSON.
 type null struct{}
 

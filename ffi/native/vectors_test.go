@@ -19,6 +19,12 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
+// The names of trees of one base tree, which all vectors have.
+const (
+	treeCFile = "sc-02-data-tree-c.dat"
+	treeRFile = "sc-02-data-tree-r-last.dat"
+)
+
 // vector is a sector that filecoin-ffi sealed.
 type vector struct {
 	Name     string

@@ -17,7 +17,11 @@ import (
 // means what a SNARK of it would say; any changed byte is refused, with a fault of
 // class Input that names the part.
 func VerifyVanilla(s jobs.Seal, c1 []byte) error {
-	v, err := newVerifier(s)
+	r, err := newReplica(s)
+	if err != nil {
+		return fmt.Errorf("verify vanilla proof of %s: %w", s.ID, err)
+	}
+	v, err := r.verifier(s)
 	if err != nil {
 		return fmt.Errorf("verify vanilla proof of %s: %w", s.ID, err)
 	}
@@ -39,10 +43,8 @@ type verifier struct {
 	labeler     *sdr.Labeler
 }
 
-func newVerifier(s jobs.Seal) (v verifier, err error) {
-	if v.replica, err = newReplica(s); err != nil {
-		return v, err
-	}
+func (r replica) verifier(s jobs.Seal) (v verifier, err error) {
+	v.replica = r
 	if v.seed, err = random("seed", s.Seed); err != nil {
 		return v, err
 	}
@@ -95,14 +97,15 @@ func (v verifier) proof(p *vanillaProof) error {
 }
 
 func (v verifier) challenge(p *challengeProof, c uint64) error {
-	if err := v.opens(&p.CommD, v.Shape.data(), c, v.commD, shaNodes); err != nil {
+	data := forest{base: v.Shape.data()}
+	if err := data.holds(&p.CommD, c, v.commD, shaNodes); err != nil {
 		return fmt.Errorf("tree-d: %w", err)
 	}
-	commC, commRLast := p.Columns.Challenged.Inclusion.root(), p.CommR.root()
+	commC, commRLast := p.Columns.Challenged.Inclusion.Root, p.CommR.Root
 	if commR, err := poseidonHash(commC, commRLast); err != nil || commR != v.commR {
 		return fmt.Errorf("the roots of tree-c and tree-r-last do not compose to CommR")
 	}
-	if err := v.opens(&p.CommR, v.base(), c, commRLast, poseidonHash); err != nil {
+	if err := v.forest().holds(&p.CommR, c, commRLast, poseidonHash); err != nil {
 		return fmt.Errorf("tree-r-last: %w", err)
 	}
 	if err := v.columns(&p.Columns, c, commC); err != nil {
@@ -140,10 +143,10 @@ func (v verifier) column(p *columnProof, index uint32, commC node) error {
 	if err != nil {
 		return fmt.Errorf("column of node %d: %w", index, err)
 	}
-	if hash != p.Inclusion.leaf() {
+	if hash != p.Inclusion.Leaf {
 		return fmt.Errorf("the labels of node %d are not those of its column", index)
 	}
-	if err := v.opens(&p.Inclusion, v.base(), uint64(index), commC, poseidonHash); err != nil {
+	if err := v.forest().holds(&p.Inclusion, uint64(index), commC, poseidonHash); err != nil {
 		return fmt.Errorf("tree-c, node %d: %w", index, err)
 	}
 	return nil
@@ -173,40 +176,14 @@ func (v verifier) labels(p *challengeProof, c uint64) error {
 	if e := p.Encoding; e.Layer != last.Layer || e.Node != last.Node || !slices.Equal(e.Parents, last.Parents) {
 		return fmt.Errorf("the encoding is not by the last layer's label")
 	}
-	key, data := labels[v.Layers-1], p.CommD.leaf()
+	key, data := labels[v.Layers-1], p.CommD.Leaf
 	if _, err := fr.LittleEndian.Element((*[nodeSize]byte)(&data)); err != nil {
 		return fmt.Errorf("the data is no field element: %w", err)
 	}
 	var replica node
 	encode(replica[:], key[:], data[:])
-	if replica != p.CommR.leaf() {
+	if replica != p.CommR.Leaf {
 		return fmt.Errorf("the replica is not the label plus the data")
-	}
-	return nil
-}
-
-// opens checks that o is the path of a leaf from its place up to root.
-func (v verifier) opens(o *opening, t tree, leaf uint64, root node, hash func(...node) (node, error)) error {
-	steps := o.Data.Single.Path.Steps
-	if len(steps) != t.height() {
-		return fmt.Errorf("a path of %d rows, want %d", len(steps), t.height())
-	}
-	n := o.leaf()
-	for row, s := range steps {
-		if len(s.Hashes) != t.arity-1 {
-			return fmt.Errorf("row %d: %d siblings, want %d", row, len(s.Hashes), t.arity-1)
-		}
-		if s.Index != int(leaf)%t.arity {
-			return fmt.Errorf("row %d: place %d, want %d", row, s.Index, int(leaf)%t.arity)
-		}
-		var err error
-		if n, err = hash(slices.Insert(slices.Clone(s.Hashes), s.Index, n)...); err != nil {
-			return fmt.Errorf("row %d: %w", row, err)
-		}
-		leaf /= uint64(t.arity)
-	}
-	if n != o.root() || n != root {
-		return fmt.Errorf("the path leads to %x and names %x, want %x", n, o.root(), root)
 	}
 	return nil
 }

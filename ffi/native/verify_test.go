@@ -53,7 +53,9 @@ func TestVerifyVanillaBindsTheSeal(t *testing.T) {
 func TestVerifyVanillaChecksEveryField(t *testing.T) {
 	t.Parallel()
 	s, c1 := example(t)
-	v, err := newVerifier(s)
+	r, err := newReplica(s)
+	require.NoError(t, err)
+	v, err := r.verifier(s)
 	require.NoError(t, err)
 	proof, err := parseVanilla(c1)
 	require.NoError(t, err)
@@ -251,11 +253,12 @@ func TestVerifyVanillaRefusesForgers(t *testing.T) {
 		s.CommR, err = replicaCID(commR)
 		require.NoError(t, err)
 
-		for name, in := range map[string]*input{treeCFile: &o.treeC, treeRFile: &o.rows, "sealed": &o.sealed} {
-			b, err := os.ReadFile(filepath.Join(f.Cache, name))
-			require.NoError(t, err)
-			*in = file(b)
-		}
+		o.columns, err = openForest(f.Cache, treeC, r.forest(), 0)
+		require.NoError(t, err)
+		o.rows, err = openForest(f.Cache, treeR, r.forest(), o.rows.lowest)
+		require.NoError(t, err)
+		o.sealed, err = openNodes(f.Sealed, r.Nodes())
+		require.NoError(t, err)
 		c1, err := o.prove(t.Context(), node(s.Seed), commR)
 		require.NoError(t, err)
 		err = VerifyVanilla(s, c1)
