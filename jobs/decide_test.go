@@ -381,3 +381,10 @@ func TestOlderViewOfTheChainProvesNothing(t *testing.T) {
 	a, _ = Decide(r, f, p)
 	require.Equal(t, PreCommitGone{}, a.Event)
 }
+
+func TestRoomIsWhatIsNotPromised(t *testing.T) {
+	t.Parallel()
+	require.EqualValues(t, 60, Path{Capacity: 100, Reserved: 40, Free: 50}.room(), "what is free counts in the capacity alone")
+	require.EqualValues(t, 0, Path{Capacity: 100, Reserved: 100}.room())
+	require.EqualValues(t, 0, Path{Capacity: 30, Reserved: 100, Free: 30}.room(), "others filled the disk")
+}

@@ -62,11 +62,15 @@ func ParseQueue(s string) (Queue, error) {
 	return q, nil
 }
 
+// NoGPU as a lane's device says that its prover proves on the CPU, although it could
+// on a GPU.
+const NoGPU = "none"
+
 // Lane is a worker's promise to serve stages of a class, width at a time.
 type Lane struct {
 	Class  Class  `json:"class"`
 	GPU    string `json:"gpu,omitempty"`    // class label, for ClassGPU
-	Device string `json:"device,omitempty"` // GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover
+	Device string `json:"device,omitempty"` // GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover, or NoGPU
 	Width  int    `json:"width"`
 	Busy   int    `json:"busy"`
 	Prover string `json:"prover"`

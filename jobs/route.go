@@ -150,10 +150,7 @@ func choosePath(r *Record, f *Facts) (string, Reason) {
 
 // room is what may still be promised of the path.
 func (p Path) room() uint64 {
-	if p.Reserved >= p.Capacity {
-		return 0
-	}
-	return min(p.Capacity-p.Reserved, p.Free)
+	return p.Capacity - min(p.Reserved, p.Capacity)
 }
 
 func canSealAt(path string, f *Facts) Reason {

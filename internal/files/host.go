@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/lpseal/lpseal/internal/crash"
@@ -152,6 +153,27 @@ func (p *root) room(r *jobs.Record) error {
 		return jobs.Failf(jobs.Busy, "path %s has %d bytes free, but the sector still needs %d; free space or stop placing sectors there", p.dir, fsys.free, need)
 	}
 	return nil
+}
+
+// written is how many bytes the sectors that are being sealed on the path have there.
+// Their reservations count these bytes too, while the file system's free space has
+// lost them; those of sectors stored for good are lost to both.
+func (p *root) written() (n uint64, err error) {
+	entries, err := os.ReadDir(filepath.Join(p.dir, cacheDir))
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		id, err := jobs.ParseSectorID(e.Name())
+		if err != nil {
+			continue // not ours
+		}
+		// The manifest comes with the first finished file and goes with the scratch.
+		if _, err := os.Stat(p.manifest(id)); err == nil {
+			n += p.used(id)
+		}
+	}
+	return n, nil
 }
 
 // used is how many bytes the sector has on the path.

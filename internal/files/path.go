@@ -179,6 +179,13 @@ func (p *root) describe() (jobs.Path, error) {
 		return jobs.Path{}, unusable(p.dir, err)
 	}
 	capacity := fsys.total
+	if p.meta.CanSeal {
+		written, err := p.written()
+		if err != nil {
+			return jobs.Path{}, unusable(p.dir, err)
+		}
+		capacity = min(capacity, fsys.free+written)
+	}
 	if p.meta.MaxStorage != 0 {
 		capacity = min(capacity, p.meta.MaxStorage)
 	}

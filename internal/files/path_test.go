@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/jobs"
@@ -266,3 +267,52 @@ func TestDigestOfStopsWhenCalledOff(t *testing.T) {
 type errReader struct{}
 
 func (errReader) Read([]byte) (int, error) { return 0, errors.Join(syscall.EIO) }
+
+// Two sectors of the room for one must never be promised: what a sector has written is
+// lost to the free space, and its promise stands until it is finalized.
+func TestCapacityIsWhatMayBePromised(t *testing.T) {
+	t.Parallel()
+	const kib = 1 << 10
+	for name, c := range map[string]struct {
+		fs         fileSystem
+		maxStorage uint64
+		purpose    PathOptions
+		sealing    bool // a sector that is being sealed has files on the path
+		stored     bool // so has one that was finalized
+		want       uint64
+	}{
+		"an empty disk":                     {fileSystem{free: 90 * kib, total: 100 * kib}, 0, PathOptions{CanSeal: true}, false, false, 90 * kib},
+		"others fill the disk":              {fileSystem{free: 30 * kib, total: 100 * kib}, 0, PathOptions{CanSeal: true}, false, false, 30 * kib},
+		"a sector has written of its own":   {fileSystem{free: 30 * kib, total: 100 * kib}, 0, PathOptions{CanSeal: true}, true, false, 34 * kib},
+		"a stored sector gives no room":     {fileSystem{free: 30 * kib, total: 100 * kib}, 0, PathOptions{CanSeal: true, CanStore: true}, false, true, 30 * kib},
+		"both":                              {fileSystem{free: 30 * kib, total: 100 * kib}, 0, PathOptions{CanSeal: true, CanStore: true}, true, true, 34 * kib},
+		"a bound below what is free":        {fileSystem{free: 90 * kib, total: 100 * kib}, 20 * kib, PathOptions{CanSeal: true}, true, false, 20 * kib},
+		"a bound above what is free":        {fileSystem{free: 30 * kib, total: 100 * kib}, 50 * kib, PathOptions{CanSeal: true}, false, false, 30 * kib},
+		"storage only: nothing is promised": {fileSystem{free: 30 * kib, total: 100 * kib}, 0, PathOptions{CanStore: true}, false, true, 100 * kib},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			c.purpose.Capacity = c.maxStorage
+			newPath(t, dir, c.purpose)
+			h, err := open(Options{Host: "h1", Paths: []string{dir}}, func(string) (fileSystem, error) { return c.fs, nil })
+			require.NoError(t, err)
+			put := func(number abi.SectorNumber, names ...string) {
+				id := jobs.SectorID{Miner: 1000, Number: number}
+				require.NoError(t, os.MkdirAll(h.roots[0].cache(id), 0o755))
+				for _, name := range names {
+					require.NoError(t, os.WriteFile(h.roots[0].file(id, name), make([]byte, 2*kib), 0o644))
+				}
+			}
+			if c.sealing {
+				put(1, jobs.TreeDFile, jobs.SealedFile)
+				require.NoError(t, os.WriteFile(h.roots[0].manifest(jobs.SectorID{Miner: 1000, Number: 1}), nil, 0o644))
+			}
+			if c.stored {
+				put(2, jobs.PAuxFile, jobs.SealedFile)
+			}
+			require.Equal(t, c.want, h.Paths()[0].Capacity)
+			require.Equal(t, c.fs.free, h.Paths()[0].Free)
+		})
+	}
+}
