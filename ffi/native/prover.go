@@ -15,7 +15,10 @@ type Options struct {
 
 // Prover is the pure-Go backend. It has no state: one serves any number of sectors
 // at once, each call with its own threads and memory.
-type Prover struct{ threads int }
+type Prover struct {
+	threads int
+	keys    string // folder, or empty
+}
 
 var _ jobs.Prover = (*Prover)(nil)
 

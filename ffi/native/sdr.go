@@ -32,31 +32,46 @@ func (r replica) writeLayers(ctx context.Context, threads int, dir string, repor
 	if err != nil || done == r.Layers {
 		return err
 	}
-	parents, err := r.graph().Cache(ctx, threads)
-	if err != nil {
-		return err
-	}
-	current, previous := make([]byte, r.Size), make([]byte, r.Size)
+	var below []byte
 	if done > 0 {
-		if err := readLayer(filepath.Join(dir, layerFile(done)), previous); err != nil {
+		below = make([]byte, r.Size)
+		if err := readLayer(filepath.Join(dir, layerFile(done)), below); err != nil {
 			return err
 		}
 	}
+	_, err = r.label(ctx, threads, done, below, func(layer int, labels []byte) error {
+		return writeFile(filepath.Join(dir, layerFile(layer)), labels)
+	}, report)
+	return err
+}
+
+// label makes the layers above layer done, which is below, and gives the last: the key
+// that hides the data. Each goes to finished before its memory serves for another.
+func (r replica) label(ctx context.Context, threads, done int, below []byte, finished func(layer int, labels []byte) error, report func(jobs.Progress)) (key []byte, err error) {
+	parents, err := r.graph().Cache(ctx, threads)
+	if err != nil {
+		return nil, err
+	}
 	labeler := sdr.NewLabeler(r.id)
+	var spare []byte
 	for layer := done + 1; layer <= r.Layers; layer++ {
+		current := spare
+		if current == nil {
+			current = make([]byte, r.Size)
+		}
 		step := fmt.Sprintf("layer %d/%d", layer, r.Layers)
-		err := labeler.Layer(ctx, layer, parents, current, previous, func(nodes int) {
+		err := labeler.Layer(ctx, layer, parents, current, below, func(nodes int) {
 			tell(report, step, nodes, r.Nodes())
 		})
 		if err != nil {
-			return fmt.Errorf("layer %d: %w", layer, err)
+			return nil, fmt.Errorf("layer %d: %w", layer, err)
 		}
-		if err := writeFile(filepath.Join(dir, layerFile(layer)), current); err != nil {
-			return err
+		if err := finished(layer, current); err != nil {
+			return nil, err
 		}
-		current, previous = previous, current
+		below, spare = current, below
 	}
-	return nil
+	return below, nil
 }
 
 // finishedLayers counts the layers from 1 up that are there whole.

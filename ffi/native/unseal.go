@@ -2,10 +2,11 @@ package native
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/lpseal/lpseal/ffi/native/fr32"
@@ -15,13 +16,13 @@ import (
 // unsealUnits is how many fr32 units are decoded at a time: 1 MiB.
 const unsealUnits = 1 << 13
 
-// Unseal makes the key again, which costs what SDR does in time and memory, and
-// decodes the wanted range. See [jobs.Prover]. The layers are in scratch while it
-// runs. The data is as good as the sealed file: nothing here compares it with CommD.
-func (p *Prover) Unseal(ctx context.Context, s jobs.Seal, sealed, scratch string, offset, size uint64, w io.Writer, report func(jobs.Progress)) error {
+// Unseal makes the key again, which costs the time and memory of SDR, and decodes the
+// wanted range: no more of the replica is read. See [jobs.Prover]; scratch stays empty.
+// The data is as good as the sealed file: nothing here compares it with CommD.
+func (p *Prover) Unseal(ctx context.Context, s jobs.Seal, sealed, _ string, offset, size uint64, w io.Writer, report func(jobs.Progress)) error {
 	r, err := newReplica(s)
 	if err == nil {
-		err = r.unseal(ctx, p.threads, sealed, scratch, offset, size, w, report)
+		err = r.unseal(ctx, p.threads, p.keys, sealed, offset, size, w, report)
 	}
 	if err != nil {
 		return fmt.Errorf("unseal %s: %w", s.ID, err)
@@ -29,7 +30,31 @@ func (p *Prover) Unseal(ctx context.Context, s jobs.Seal, sealed, scratch string
 	return nil
 }
 
-func (r replica) unseal(ctx context.Context, threads int, sealed, scratch string, offset, size uint64, w io.Writer, report func(jobs.Progress)) (err error) {
+// WithKeys gives a prover whose Unseal keeps the keys it makes in a folder, so that
+// another range of a sector costs its decoding only. A key is a file as large as the
+// sector, named by the replica id and thereby bound to all that made it; who gave the
+// folder removes it.
+func (p *Prover) WithKeys(folder string) *Prover {
+	with := *p
+	with.keys = folder
+	return &with
+}
+
+// nodeReader is a key: in memory or in a file.
+type nodeReader interface {
+	// nodes reads nodes from a position counted in nodes.
+	nodes(at int, dst []byte) error
+}
+
+// memory is a key that is nowhere else.
+type memory []byte
+
+func (m memory) nodes(at int, dst []byte) error {
+	copy(dst, m[at*nodeSize:])
+	return nil
+}
+
+func (r replica) unseal(ctx context.Context, threads int, keys, sealed string, offset, size uint64, w io.Writer, report func(jobs.Progress)) (err error) {
 	room := uint64(r.Size) / fr32.Padded * fr32.Raw
 	if offset > room || size > room-offset {
 		return jobs.Failf(jobs.Rejected, "bytes %d to %d are beyond the sector's %d", offset, offset+size, room)
@@ -39,27 +64,36 @@ func (r replica) unseal(ctx context.Context, threads int, sealed, scratch string
 		return err
 	}
 	defer func() { _ = replica.Close() }() // only read
-
-	defer func() {
-		for layer := 1; layer <= r.Layers; layer++ {
-			if e := os.Remove(filepath.Join(scratch, layerFile(layer))); e != nil && !errors.Is(e, os.ErrNotExist) {
-				err = errors.Join(err, fileFault(e))
-			}
-		}
-	}()
-	if err := r.writeLayers(ctx, threads, scratch, report); err != nil {
-		return err
+	if size == 0 {
+		return nil
 	}
-	key, err := openNodes(filepath.Join(scratch, layerFile(r.Layers)), r.Nodes())
+
+	var kept string
+	if keys != "" {
+		kept = filepath.Join(keys, hex.EncodeToString(r.id[:])+".key")
+		key, err := openNodes(kept, r.Nodes())
+		if err == nil {
+			defer func() { _ = key.Close() }() // only read
+			return decodeRange(ctx, key, replica, offset, size, w, report)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	key, err := r.label(ctx, threads, 0, nil, func(int, []byte) error { return nil }, report)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = key.Close() }() // only read
-	return decodeRange(ctx, key, replica, offset, size, w, report)
+	if kept != "" {
+		if err := writeFile(kept, key); err != nil {
+			return err
+		}
+	}
+	return decodeRange(ctx, memory(key), replica, offset, size, w, report)
 }
 
 // decodeRange writes unpadded bytes [offset, offset+size).
-func decodeRange(ctx context.Context, key, replica input, offset, size uint64, w io.Writer, report func(jobs.Progress)) error {
+func decodeRange(ctx context.Context, key nodeReader, replica input, offset, size uint64, w io.Writer, report func(jobs.Progress)) error {
 	const unitNodes = fr32.Padded / nodeSize
 	padded, keys := make([]byte, unsealUnits*fr32.Padded), make([]byte, unsealUnits*fr32.Padded)
 	raw := make([]byte, unsealUnits*fr32.Raw)

@@ -2,6 +2,7 @@ package native
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -31,6 +32,42 @@ func TestUnsealRanges(t *testing.T) {
 	for _, r := range [][2]uint64{{2033, 0}, {0, 2033}, {2032, 1}, {1, 1<<64 - 1}} {
 		require.ErrorContains(t, p.Unseal(t.Context(), s, f.Sealed, scratch, r[0], r[1], new(bytes.Buffer), nil), "beyond the sector", "offset %d, size %d", r[0], r[1])
 	}
+}
+
+// TestUnsealReusesKeys makes a sector's key once for all its ranges, and another
+// sector's own.
+func TestUnsealReusesKeys(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	steps := func(p *Prover, v vector, s jobs.Seal, f jobs.Folders, offset uint64) (steps []string) {
+		var out bytes.Buffer
+		require.NoError(t, p.Unseal(t.Context(), s, f.Sealed, "", offset, 500, &out, func(p jobs.Progress) { steps = append(steps, p.Step) }))
+		if data := v.data(); data != nil {
+			require.Equal(t, data[offset:offset+500], out.Bytes())
+		} else {
+			require.Equal(t, make([]byte, 500), out.Bytes())
+		}
+		return steps
+	}
+	made, reused := []string{"layer 1/2", "layer 2/2", "decode"}, []string{"decode"}
+	v, w := vectorNamed(t, "2k-data"), vectorNamed(t, "2k-cc")
+	plain, s, f := sealed(t, v)
+	p := plain.WithKeys(folder)
+	require.Equal(t, made, steps(p, v, s, f, 0))
+	require.Equal(t, reused, steps(p, v, s, f, 500))
+	require.Equal(t, made, steps(plain, v, s, f, 500), "without a folder nothing is kept")
+
+	_, other, g := sealed(t, w)
+	require.Equal(t, made, steps(p, w, other, g, 100))
+	require.Equal(t, reused, steps(p, w, other, g, 1000))
+
+	id, err := s.ReplicaID()
+	require.NoError(t, err)
+	key, err := os.ReadFile(filepath.Join(folder, hex.EncodeToString(id[:])+".key"))
+	require.NoError(t, err)
+	require.Equal(t, v.Files[layerFile(2)], digest(key))
+	require.NoError(t, os.Truncate(filepath.Join(folder, hex.EncodeToString(id[:])+".key"), 100))
+	require.ErrorContains(t, p.Unseal(t.Context(), s, f.Sealed, "", 0, 1, new(bytes.Buffer), nil), "has 100 bytes")
 }
 
 // TestDecodeAcrossBuffers takes a range of several decoding steps that starts and

@@ -11,13 +11,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/ffi/native"
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 func (a *app) unsealCmd() *cobra.Command {
-	var out, prover string
+	var out, prover, keys string
 	var piece int
+	var offset, size uint64
 	cmd := a.onSector("unseal", "Write a sector's data, decoded from its stored replica", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
 		r, err := c.store.Load(ctx, id)
 		if err != nil {
@@ -25,6 +27,9 @@ func (a *app) unsealCmd() *cobra.Command {
 		}
 		pieces, err := chosen(r, piece)
 		if err != nil {
+			return err
+		}
+		if pieces, err = cut(pieces, offset, size); err != nil {
 			return err
 		}
 		p, err := newProver(configs.Lane{Prover: prover})
@@ -44,6 +49,9 @@ func (a *app) unsealCmd() *cobra.Command {
 		if err != nil {
 			return refused("name a new file with --out", "%w", err)
 		}
+		if n, ok := p.(*native.Prover); ok {
+			p = n.WithKeys(or(keys, scratch)) // one key for all pieces
+		}
 		bar := a.progress(id.String())
 		defer bar.done()
 		if err := unseal(ctx, p, r, pieces, sealed, scratch, f, bar.report); err != nil {
@@ -55,6 +63,9 @@ func (a *app) unsealCmd() *cobra.Command {
 	})
 	cmd.Flags().StringVar(&out, "out", "", "file to write; it must not exist")
 	cmd.Flags().IntVar(&piece, "piece", -1, "only this piece, counted from 0 (default all, one after the other)")
+	cmd.Flags().Uint64Var(&offset, "offset", 0, "leave out so many bytes")
+	cmd.Flags().Uint64Var(&size, "size", 0, "write so many bytes (default all that follow)")
+	cmd.Flags().StringVar(&keys, "keys", "", "folder that keeps the sector's key, as large as the sector, for further ranges (native prover)")
 	cmd.Flags().StringVar(&prover, "prover", jobs.NativeProver, "prover that decodes")
 	_ = cmd.MarkFlagRequired("out")
 	return cmd
@@ -87,6 +98,32 @@ func chosen(r *jobs.Record, piece int) ([]extent, error) {
 		return all[piece : piece+1], nil
 	}
 	return all, nil
+}
+
+// cut leaves of the chosen extents, one after the other, size bytes from offset; 0 means
+// all that follow.
+func cut(which []extent, offset, size uint64) ([]extent, error) {
+	var total uint64
+	for _, e := range which {
+		total += e.size
+	}
+	if offset > total || size > total-offset {
+		return nil, refused("", "--offset %d and --size %d are beyond the %d bytes that there are", offset, size, total)
+	}
+	if size == 0 {
+		size = total - offset
+	}
+	var out []extent
+	for _, e := range which {
+		skip := min(offset, e.size)
+		n := min(size, e.size-skip)
+		if n > 0 {
+			out = append(out, extent{e.offset + skip, n})
+		}
+		offset -= skip
+		size -= n
+	}
+	return out, nil
 }
 
 // unseal decodes extents of a sector from its sealed file alone.
