@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	golog "github.com/ipfs/go-log/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/lpseal/lpseal/configs"
 )
@@ -25,7 +26,6 @@ func newLogs(c configs.Log, stderr io.Writer) (*logs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
-	quieten(levels)
 	l := &logs{levels: levels, close: func() error { return nil }}
 	w := stderr
 	if c.File != "" {
@@ -44,7 +44,18 @@ func newLogs(c configs.Log, stderr io.Writer) (*logs, error) {
 	default:
 		l.handler = slog.NewTextHandler(w, all)
 	}
+	quieten(levels)
+	redis.SetLogger(redisLog{l.of("redis")})
 	return l, nil
+}
+
+// redisLog takes what go-redis writes by itself. Whatever keeps a command from its answer is
+// also the command's error, told by who sent it; this is for who looks closer.
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements go-redis's logger.
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, fmt.Sprintf(format, args...))
 }
 
 // quieten keeps go-jsonrpc's own logger, which calls every closed connection an error, from

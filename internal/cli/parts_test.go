@@ -69,3 +69,16 @@ func TestLogLevelsByPart(t *testing.T) {
 	require.Contains(t, out.String(), `"msg":"this","part":"worker","sector":"s-t01000-1"`)
 	require.Contains(t, out.String(), `"msg":"and this","part":"chain"`)
 }
+
+// go-redis's own lines would be a second telling of errors that commands return.
+func TestGoRedisSpeaksOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[string]string{"info": "", "info,redis=debug": `"msg":"dialing r1 again","part":"redis"`} {
+		var out bytes.Buffer
+		l, err := newLogs(configs.Log{Level: level, Format: "json"}, &out)
+		require.NoError(t, err)
+		redisLog{l.of("redis")}.Printf(t.Context(), "dialing %s again", "r1")
+		require.Contains(t, out.String(), want)
+		require.Equal(t, want == "", out.Len() == 0)
+	}
+}

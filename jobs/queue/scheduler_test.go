@@ -1,7 +1,9 @@
 package queue_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +21,22 @@ func (b *bench) serveScheduler(o queue.SchedulerOptions) {
 	s, err := b.queues.ServeScheduler(o)
 	require.NoError(b, err)
 	b.Cleanup(s.Shutdown)
+}
+
+// A stop that goes well leaves no error in the log: an operator would look for its cause.
+func TestASchedulerStopsWithoutAnError(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		var log bytes.Buffer
+		polled := make(chan struct{}, 100)
+		s, err := b.queues.ServeScheduler(queue.SchedulerOptions{
+			Period: time.Second, Grace: time.Second, Advance: noAdvance, Log: slog.New(slog.NewTextHandler(&log, nil)),
+			Poll: func(context.Context) error { polled <- struct{}{}; return nil },
+		})
+		require.NoError(b, err)
+		<-polled
+		s.Shutdown()
+		require.NotContains(b, log.String(), "level=ERROR")
+	})
 }
 
 func noAdvance(context.Context, jobs.SectorID) error { return nil }
