@@ -108,9 +108,13 @@ func (k *asker) Explain(ctx context.Context, id jobs.SectorID) (jobs.Action, job
 	return s.Explain(ctx, id)
 }
 
-// Order implements web.Scheduler.
+// Order implements web.Scheduler. A retry must know whether a message is under way, so it asks
+// the node; the other orders ask nothing, and are taken while the node is away.
 func (k *asker) Order(ctx context.Context, id jobs.SectorID, order jobs.Event, by string) error {
 	op, err := k.operator()
+	if _, retry := order.(jobs.RolledBack); retry {
+		op, err = k.scheduler(ctx)
+	}
 	if err != nil {
 		return err
 	}
