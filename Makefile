@@ -59,11 +59,17 @@ ffi: ## build filecoin-ffi into the user's cache folder and attach it (go.work)
 build-ffi: ffi ## build bin/lpseal with the prover filcrypto
 	$(FFI_BUILD) -o bin/lpseal ./cmd/lpseal
 
-test-ffi: ffi ## run the tests of the prover filcrypto
-	go test -tags filcrypto,nofvm ./ffi/...
+params-ffi: build-ffi ## make test parameters for 2 KiB sectors, once (1.1 GB)
+	bin/lpseal params generate --sector-size 2KiB --aggregate 1024
+
+test-ffi: params-ffi ## run the tests of the prover filcrypto, with real proofs
+	go test -tags filcrypto,nofvm -timeout 60m ./ffi/...
+
+demo-ffi: params-ffi ## the demo with real Groth16 proofs, verified by the embedded node in pure Go
+	bin/lpseal demo --prover filcrypto --sector-size 2KiB $(if $(DATA),--data "$(DATA)")
 # --- end of filecoin-ffi ---
 
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test race deps lint generate check-generated cross bench vuln clean ffi build-ffi test-ffi
+.PHONY: help build demo test race deps lint generate check-generated cross bench vuln clean ffi build-ffi params-ffi test-ffi demo-ffi

@@ -19,6 +19,7 @@ type Config struct {
 	Worker    Worker    `key:"worker" doc:"lpseal worker: one per machine, or one per GPU class."`
 	Scheduler Scheduler `key:"scheduler" doc:"lpseal scheduler: the poller. Two or more may run."`
 	Web       Web       `key:"web" doc:"lpseal web: pages of the pipeline and of the queues."`
+	Metrics   Metrics   `key:"metrics" doc:"What a scheduler or worker measures of itself, for Prometheus. The fleet's metrics are at lpseal web's /metrics."`
 	Log       Log       `key:"log" doc:"Logs go to stderr."`
 	Handover  Handover  `key:"handover" doc:"Who proves a stored sector: none. It is then declared to nobody."`
 }
@@ -97,6 +98,7 @@ type Host struct {
 type Worker struct {
 	Instance    string        `key:"instance" doc:"Its name on this host, [a-z0-9-]{1,40}."`
 	Lanes       []Lane        `key:"lanes" doc:"What it runs at a time. Classes: sdr, cpu, gpu, io. Without lanes a worker only serves files." example:"[{class: sdr, width: 2}, {class: cpu, width: 1}, {class: io, width: 2}, {class: gpu, gpu: rtx4090, device: \"0\", width: 1, prover: filcrypto}]"`
+	Provers     StageProvers  `key:"provers" doc:"Stages that another prover makes than the lane's: both kinds write the same files. lpseal bench seal measures them."`
 	Paths       []StorePath   `key:"paths" doc:"Storage paths it serves: folders with a sectorstore.json (lpseal storage attach DIR)." example:"[{dir: /data/seal}, {dir: /data/store}]"`
 	Drain       time.Duration `key:"drain" doc:"How long a stop (SIGTERM) waits for work in hand. Child processes outlive it: the next start adopts them."`
 	Pieces      Pieces        `key:"pieces" doc:"Where the data of sectors is read from."`
@@ -107,10 +109,19 @@ type Worker struct {
 type Lane struct {
 	Class   jobs.Class `key:"class" doc:"sdr, cpu, gpu or io."`
 	GPU     string     `key:"gpu" doc:"GPU class label, for class gpu."`
-	Device  string     `key:"device" doc:"GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover."`
+	Device  string     `key:"device" doc:"GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover; none: filcrypto proves on the CPU."`
 	Width   int        `key:"width" doc:"Stages at a time; 0 is 1."`
 	Prover  string     `key:"prover" doc:"native or filcrypto; empty is native."`
 	Threads int        `key:"threads" doc:"Threads of one stage; 0: all processors."`
+}
+
+// StageProvers name the prover of single stages; empty is the lane's.
+type StageProvers struct {
+	TreeD  string `key:"tree_d" doc:"native or filcrypto; empty is the lane's."`
+	SDR    string `key:"sdr" doc:"The layers; also those that unsealing makes again."`
+	TreeRC string `key:"tree_rc" doc:"Trees and replica. Its self-check is c1's."`
+	C1     string `key:"c1" doc:"The vanilla proof."`
+	C2     string `key:"c2" doc:"The proof that goes on chain: native makes none that a real network takes."`
 }
 
 // StorePath is a folder with a sectorstore.json.
@@ -141,6 +152,11 @@ type Web struct {
 	Listen      string `key:"listen" doc:"Address. Anything but loopback needs a token."`
 	Token       Secret `key:"token" doc:"Asked for at sign-in, 16 characters or more."`
 	AllowWrites bool   `key:"allow_writes" doc:"Lets the pages pause queues and retry, hold or release sectors."`
+}
+
+// Metrics is the listener of one daemon's own metrics.
+type Metrics struct {
+	Listen string `key:"listen" doc:"Address that serves /metrics and /healthz without a token, such as 127.0.0.1:9645; empty: nothing listens. Daemons that share this file need an address each: set LPSEAL_METRICS_LISTEN."`
 }
 
 // Log says what is logged.

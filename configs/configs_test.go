@@ -166,6 +166,7 @@ func TestBounds(t *testing.T) {
 		{"worker.lanes", "[{class: cpu, width: -1}]", "negative"},
 		{"worker.lanes", "[{class: cpu, threads: -1}]", "negative"},
 		{"worker.lanes", "[{class: cpu, prover: cuda}]", "write one of native, filcrypto"},
+		{"worker.provers.tree_rc", "cuda", "write one of native, filcrypto"},
 		{"worker.lanes", "cpu", "not a list"},
 		{"worker.paths", "[{dir: rel}]", "not an absolute path"},
 		{"worker.paths", "[{dir: /a}, {dir: /a/}]", "named twice"},

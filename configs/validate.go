@@ -38,6 +38,7 @@ func (l *Loaded) validate() []*Problem {
 		k.fail("worker.drain", c.Worker.Drain, "negative", "write 0s to stop at once")
 	}
 	k.lanes(c.Worker.Lanes)
+	k.provers(&c.Worker.Provers)
 	k.paths(c.Worker.Paths)
 	k.fileService(&c.Worker.FileService)
 	if k.slug("scheduler.instance", c.Scheduler.Instance); c.Scheduler.Instance == c.Worker.Instance {
@@ -47,6 +48,9 @@ func (l *Loaded) validate() []*Problem {
 		k.fail("scheduler.period", p, "out of bounds", "choose whole seconds, 1s to 10m")
 	}
 	k.web(&c.Web)
+	if c.Metrics.Listen != "" {
+		k.hostPort("metrics.listen", c.Metrics.Listen)
+	}
 	k.log(&c.Log)
 	k.oneOf("handover.to", c.Handover.To, "none")
 	return k.problems
@@ -198,10 +202,20 @@ func (k *check) lanes(lanes []Lane) {
 		if l.Prover != "" {
 			k.oneOf(key+".prover", l.Prover, Provers...)
 		}
-		if before, twice := devices[l.Device]; twice && l.Device != "" {
+		if before, twice := devices[l.Device]; twice && l.Device != "" && l.Device != jobs.NoGPU {
 			k.fail(key+".device", l.Device, fmt.Sprintf("worker.lanes[%d] has this GPU already", before), "give each GPU one lane")
 		}
 		devices[l.Device] = i
+	}
+}
+
+func (k *check) provers(p *StageProvers) {
+	for _, s := range []struct{ key, prover string }{
+		{"tree_d", p.TreeD}, {"sdr", p.SDR}, {"tree_rc", p.TreeRC}, {"c1", p.C1}, {"c2", p.C2},
+	} {
+		if s.prover != "" {
+			k.oneOf("worker.provers."+s.key, s.prover, Provers...)
+		}
 	}
 }
 

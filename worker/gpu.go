@@ -52,7 +52,7 @@ func hostGPUs() ([]GPU, error) {
 // gpuMissing says why a lane cannot see the GPU that its prover needs; empty when
 // it can, or needs none.
 func gpuMissing(l jobs.Lane, list func() ([]GPU, error)) string {
-	if l.Class != jobs.ClassGPU || l.Prover == jobs.NativeProver {
+	if l.Class != jobs.ClassGPU || l.Prover == jobs.NativeProver || l.Device == jobs.NoGPU {
 		return ""
 	}
 	gpus, err := list()

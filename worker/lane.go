@@ -43,7 +43,7 @@ type puller struct {
 func newLane(w *Worker, n int, decl jobs.Lane) *lane {
 	// A GPU is locked by its name, whoever serves it; cores are locked per lane.
 	slot := fmt.Sprintf("%s-%d-%s", w.Instance, n, decl.Class)
-	if decl.Device != "" {
+	if decl.Device != "" && decl.Device != jobs.NoGPU {
 		slot = "gpu-" + strings.ReplaceAll(decl.Device, string(filepath.Separator), "_")
 	}
 	return &lane{w: w, decl: decl, slot: filepath.Join(w.StateDir, "locks", slot)}

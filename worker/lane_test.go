@@ -84,6 +84,7 @@ func TestGPUs(t *testing.T) {
 		"by index":            {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto", Device: "1"}, two, ""},
 		"by UUID":             {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto", Device: "GPU-bb"}, two, ""},
 		"several":             {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto", Device: "0, 2"}, two, "GPU 2 is not among the 2"},
+		"on the CPU by order": {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto", Device: jobs.NoGPU}, broken, ""},
 		"driver is gone":      {jobs.Lane{Class: jobs.ClassGPU, Prover: "filcrypto"}, broken, "driver is gone"},
 	} {
 		why := gpuMissing(c.lane, c.list)

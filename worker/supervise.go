@@ -116,7 +116,11 @@ func (d *delivery) spawn(f folder, locks []*os.File) (*child, error) {
 	cfg := d.w.Child
 	shim := exec.Command(cfg.Path, append(cfg.Args[:len(cfg.Args):len(cfg.Args)], f.path)...)
 	shim.Env = append(os.Environ(), cfg.Env...)
-	if dev := d.lane.decl.Device; dev != "" {
+	switch dev := d.lane.decl.Device; dev {
+	case "":
+	case jobs.NoGPU:
+		shim.Env = append(shim.Env, "CUDA_VISIBLE_DEVICES=", "BELLMAN_NO_GPU=1")
+	default:
 		shim.Env = append(shim.Env, "CUDA_VISIBLE_DEVICES="+dev)
 	}
 	shim.Stdout, shim.Stderr = stderr, stderr

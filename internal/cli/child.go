@@ -58,7 +58,7 @@ func (a *app) childEnv(ctx context.Context, q *worker.Request) (*jobs.Env, error
 	if err != nil {
 		return nil, err
 	}
-	prover, err := newProver(c.configured(q.Lane))
+	prover, err := newProver(c.configured(q.Lane), c.cfg.Worker.Provers, c.backendOptions(""))
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (a *app) childEnv(ctx context.Context, q *worker.Request) (*jobs.Env, error
 // configured finds a lane in the configuration; one that was removed since is made up.
 func (c *cluster) configured(l jobs.Lane) configs.Lane {
 	for _, k := range c.cfg.Worker.Lanes {
-		if have := lane(k); have.Class == l.Class && have.GPU == l.GPU && have.Device == l.Device && have.Prover == l.Prover {
+		if have := lane(k, c.cfg.Worker.Provers); have.Class == l.Class && have.GPU == l.GPU && have.Device == l.Device && have.Prover == l.Prover {
 			return k
 		}
 	}

@@ -22,6 +22,7 @@ type demoFlags struct {
 	wait    bool
 	corrupt bool
 	epoch   time.Duration
+	prover  string
 }
 
 func (a *app) demoCmd() *cobra.Command {
@@ -39,6 +40,7 @@ GPU). The data is then decoded in an empty folder from the stored replicas alone
 	flags.StringVar(&f.data, "data", os.Getenv("DATA"), "file to seal (default generated, one and a half sectors; $DATA)")
 	flags.StringVar(&f.size, "sector-size", "8MiB", "2KiB or 8MiB")
 	flags.BoolVar(&f.keep, "keep", false, "keep the demo's folder")
+	flags.StringVar(&f.prover, "prover", jobs.NativeProver, "native, or filcrypto: real proofs on the CPU, with test parameters (make demo-ffi)")
 	flags.BoolVar(&f.wait, "wait", false, "when all is done, keep the pages up until Ctrl-C")
 	flags.BoolVar(&f.corrupt, "corrupt", false, "flip one byte of a stored replica")
 	flags.DurationVar(&f.epoch, "epoch", 100*time.Millisecond, "time between two epochs of the embedded node")
@@ -47,8 +49,13 @@ GPU). The data is then decoded in an empty folder from the stored replicas alone
 	return a.jsonFlag(cmd)
 }
 
-// demoPatience bounds the whole demo.
-const demoPatience = 10 * time.Minute
+// patience bounds the whole demo: a real proof takes minutes where many share the CPU.
+func (f demoFlags) patience() time.Duration {
+	if f.snarks() {
+		return time.Hour
+	}
+	return 10 * time.Minute
+}
 
 func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	dir, err := os.MkdirTemp("", "lpseal-demo-")
@@ -62,9 +69,12 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 		}
 		_ = os.RemoveAll(dir)
 	}()
-	limited, cancel := context.WithTimeout(ctx, demoPatience)
+	limited, cancel := context.WithTimeout(ctx, f.patience())
 	defer cancel()
 	start := time.Now()
+	if err := f.useTestParameters(ctx); err != nil {
+		return err
+	}
 	input, err := demoInput(dir, f)
 	if err != nil {
 		return err
@@ -112,7 +122,7 @@ func (w *demoWorld) run(ctx context.Context, input string, f demoFlags) (*demoRe
 	if err != nil {
 		return nil, err
 	}
-	result.Data, result.Drained = digest, drained
+	result.Data, result.Drained, result.Prover = digest, drained, f.prover
 	if f.corrupt {
 		if err := w.corrupt(ctx, ids[0]); err != nil {
 			return nil, err

@@ -21,6 +21,7 @@ type demoResult struct {
 	Unsealed string       `json:"unsealed_sha256"`
 	Drained  int          `json:"c2_moved_by_drain"` // c2 done by class a while b was drained
 	Seconds  float64      `json:"seconds"`
+	Prover   string       `json:"prover"`
 }
 
 type demoSector struct {
@@ -116,7 +117,11 @@ func (r *demoResult) print(w io.Writer, world *demoWorld) error {
 	}
 	fmt.Fprintf(w, "\nclass b was drained once: %d c2 went to class a meanwhile\n", r.Drained)
 	fmt.Fprintf(w, "pages: %s (--wait keeps them up)\n", world.page)
-	fmt.Fprintln(w, "the native c2 made no SNARK: the embedded node checked the vanilla proof behind it instead, every opening")
+	proofs := "the native c2 made no SNARK: the embedded node checked the vanilla proof behind it instead, every opening"
+	if r.Prover != jobs.NativeProver {
+		proofs = "c2 made Groth16 proofs with test parameters: the embedded node verified them in pure Go"
+	}
+	fmt.Fprintln(w, proofs)
 	verdict := "unsealed from the stored replicas alone: SHA-256 equals the input's"
 	if !r.OK {
 		verdict = "unsealed from the stored replicas alone: SHA-256 DIFFERS from the input's"

@@ -162,7 +162,7 @@ func (w *demoWorld) writeConfigs(f demoFlags, input string) error {
 			}
 			paths += fmt.Sprintf("{dir: %q}, ", dir)
 		}
-		lanes := fmt.Sprintf("{class: sdr, width: 1}, {class: cpu, width: 1}, {class: io, width: 2}, {class: gpu, gpu: %s, width: 1}", h.gpu)
+		lanes := fmt.Sprintf("{class: sdr, width: 1, prover: %[2]s}, {class: cpu, width: 1, prover: %[2]s}, {class: io, width: 2}, {class: gpu, gpu: %[1]s, device: none, width: 1, prover: %[2]s}", h.gpu, f.prover)
 		if err := write(h.id, h.id, lanes, paths); err != nil {
 			return err
 		}
@@ -190,7 +190,11 @@ func demoRoom(f demoFlags, input string) (uint64, error) {
 }
 
 func (w *demoWorld) startNode(f demoFlags) error {
-	cfg, err := devnetConfig(f.size, []string{demoMiner})
+	v, err := f.verifier()
+	if err != nil {
+		return err
+	}
+	cfg, err := devnetConfig(f.size, []string{demoMiner}, v)
 	if err != nil {
 		return err
 	}

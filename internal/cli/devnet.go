@@ -4,26 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/ffi/native"
+	"github.com/lpseal/lpseal/ffi/native/groth16"
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// verifier is what the embedded node checks proofs with.
-type verifier struct{}
+// verifier is what the embedded node checks proofs with: in pure Go, whoever made them.
+type verifier struct {
+	// key is the verifying key of the network's one sector size; nil refuses every SNARK.
+	key *groth16.VerifyingKey
+}
 
 func (verifier) VerifyVanilla(_ context.Context, s jobs.Seal, c1 []byte) error {
 	return native.VerifyVanilla(s, c1)
 }
 
-// VerifySNARK refuses: a Groth16 proof is checked with the verifying key of the network whose
-// parameters made it, and the embedded network made none.
-func (verifier) VerifySNARK(context.Context, jobs.Seal, []byte) error {
-	return errors.New("the embedded network has no verifying key: prove with the native prover here")
+// VerifySNARK checks a Groth16 proof with the key of the parameters that the network takes for
+// its own. An embedded network has none unless it is given one.
+func (v verifier) VerifySNARK(_ context.Context, s jobs.Seal, proof []byte) error {
+	if v.key == nil {
+		return errors.New("the embedded network has no verifying key: prove with the native prover, or start it with --vk")
+	}
+	return native.VerifyPoRep(v.key, s, proof)
+}
+
+// readKey reads a .vk file.
+func readKey(file string) (*groth16.VerifyingKey, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, notFound("lpseal params generate makes test parameters with their key", "%w", err)
+	}
+	key, err := groth16.ParseVerifyingKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return key, nil
 }
 
 func (a *app) devnetCmd() *cobra.Command {
@@ -37,6 +58,7 @@ func (a *app) devnetCmd() *cobra.Command {
 	size := flags.String("sector-size", "8MiB", "sector size of the miners")
 	miners := flags.StringSlice("miner", []string{"t01000"}, "miners of the genesis")
 	epoch := flags.Duration("epoch", time.Second, "time between two epochs")
+	vk := flags.String("vk", "", "verifying key (.vk file) of the proof parameters that the network takes; without one it takes native proofs alone")
 	dir := flags.String("dir", "", "folder that keeps the network over restarts (default memory only)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := a.load()
@@ -48,7 +70,13 @@ func (a *app) devnetCmd() *cobra.Command {
 			return err
 		}
 		defer func() { _ = logs.close() }()
-		cfg, err := devnetConfig(*size, *miners)
+		var v verifier
+		if *vk != "" {
+			if v.key, err = readKey(*vk); err != nil {
+				return err
+			}
+		}
+		cfg, err := devnetConfig(*size, *miners, v)
 		if err != nil {
 			return err
 		}
@@ -65,7 +93,7 @@ func (a *app) devnetCmd() *cobra.Command {
 }
 
 // devnetConfig is a network of miners that all have one sector size.
-func devnetConfig(size string, miners []string) (devnet.Config, error) {
+func devnetConfig(size string, miners []string, v verifier) (devnet.Config, error) {
 	proof, err := sealProof(size)
 	if err != nil {
 		return devnet.Config{}, err
@@ -74,7 +102,7 @@ func devnetConfig(size string, miners []string) (devnet.Config, error) {
 	if err != nil {
 		return devnet.Config{}, err
 	}
-	cfg := devnet.Config{Verifier: verifier{}}
+	cfg := devnet.Config{Verifier: v}
 	for _, m := range miners {
 		id, err := parseMiner(m)
 		if err != nil {

@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(redis.Close)
 			env.Setenv("LPSEAL_REDIS_URL", "redis://"+redis.Addr())
-			cfg, err := devnetConfig("2KiB", []string{"t01000"})
+			cfg, err := devnetConfig("2KiB", []string{"t01000"}, verifier{})
 			if err != nil {
 				return err
 			}

@@ -1,33 +1,131 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
 
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/ffi/native"
 	"github.com/lpseal/lpseal/jobs"
 )
 
+// backend makes a prover of one kind.
+type backend func(o backendOptions) (jobs.Prover, error)
+
+type backendOptions struct {
+	threads int
+	network string // name of the connected network; empty where none is
+	log     *slog.Logger
+}
+
 // provers are the proof backends in this program, by the name that a lane gives. The native
 // one always is; others come with build tags.
-var provers = map[string]func(threads int) jobs.Prover{
-	jobs.NativeProver: func(threads int) jobs.Prover { return native.New(native.Options{Threads: threads}) },
+var provers = map[string]backend{
+	jobs.NativeProver: func(o backendOptions) (jobs.Prover, error) {
+		return native.New(native.Options{Threads: o.threads}), nil
+	},
 }
 
-func newProver(l configs.Lane) (jobs.Prover, error) {
-	name := or(l.Prover, jobs.NativeProver)
+func newBackend(name string, o backendOptions) (jobs.Prover, error) {
 	build, ok := provers[name]
 	if !ok {
-		return nil, fmt.Errorf("prover %s is not in this program, which has %s: build it with -tags %s",
-			name, strings.Join(slices.Sorted(maps.Keys(provers)), ", "), name)
+		return nil, fmt.Errorf("prover %s is not in this program, which has %s: build it with make build-ffi",
+			name, strings.Join(slices.Sorted(maps.Keys(provers)), ", "))
 	}
-	return build(l.Threads), nil
+	return build(o)
 }
 
-// lane is a configured lane as the domain knows it.
-func lane(l configs.Lane) jobs.Lane {
-	return jobs.Lane{Class: l.Class, GPU: l.GPU, Device: l.Device, Width: max(l.Width, 1), Prover: or(l.Prover, jobs.NativeProver)}
+// newProver makes the prover of a lane: of one kind, or with stages that the configuration
+// gives to another. All kinds write the same files.
+func newProver(l configs.Lane, stages configs.StageProvers, o backendOptions) (jobs.Prover, error) {
+	o.threads = l.Threads
+	made := map[string]jobs.Prover{}
+	pick := func(stage string) (jobs.Prover, error) {
+		name := or(stage, or(l.Prover, jobs.NativeProver))
+		if made[name] == nil {
+			p, err := newBackend(name, o)
+			if err != nil {
+				return nil, err
+			}
+			made[name] = p
+		}
+		return made[name], nil
+	}
+	var s stagedProver
+	for _, stage := range []struct {
+		name string
+		into *jobs.Prover
+	}{{"", &s.Prover}, {stages.TreeD, &s.treeD}, {stages.SDR, &s.sdr}, {stages.TreeRC, &s.treeRC}, {stages.C1, &s.c1}, {stages.C2, &s.c2}} {
+		p, err := pick(stage.name)
+		if err != nil {
+			return nil, err
+		}
+		*stage.into = p
+	}
+	if len(made) == 1 {
+		return s.Prover, nil
+	}
+	return &s, nil
+}
+
+// stagedProver gives each stage to the prover that the configuration names for it.
+type stagedProver struct {
+	jobs.Prover                // the lane's own, for what is no stage
+	treeD, sdr, treeRC, c1, c2 jobs.Prover
+}
+
+func (s *stagedProver) TreeD(ctx context.Context, proof abi.RegisteredSealProof, cache string, pieces []jobs.PieceReader, report func(jobs.Progress)) (cid.Cid, error) {
+	return s.treeD.TreeD(ctx, proof, cache, pieces, report)
+}
+
+func (s *stagedProver) SDR(ctx context.Context, seal jobs.Seal, cache string, report func(jobs.Progress)) error {
+	return s.sdr.SDR(ctx, seal, cache, report)
+}
+
+func (s *stagedProver) TreeRC(ctx context.Context, seal jobs.Seal, f jobs.Folders, report func(jobs.Progress)) (cid.Cid, error) {
+	return s.treeRC.TreeRC(ctx, seal, f, report)
+}
+
+func (s *stagedProver) C1(ctx context.Context, seal jobs.Seal, f jobs.Folders) ([]byte, error) {
+	return s.c1.C1(ctx, seal, f)
+}
+
+func (s *stagedProver) C2(ctx context.Context, seal jobs.Seal, c1 []byte) ([]byte, error) {
+	return s.c2.C2(ctx, seal, c1)
+}
+
+// Verify is c2's: a proof is checked by the kind that made it.
+func (s *stagedProver) Verify(ctx context.Context, seal jobs.Seal, proof, c1 []byte) error {
+	return s.c2.Verify(ctx, seal, proof, c1)
+}
+
+func (s *stagedProver) Unseal(ctx context.Context, seal jobs.Seal, sealed, scratch string, offset, size uint64, w io.Writer, report func(jobs.Progress)) error {
+	return s.sdr.Unseal(ctx, seal, sealed, scratch, offset, size, w, report)
+}
+
+// lane is a configured lane as the domain knows it. Its prover is what the fleet must know of
+// it: on a GPU the one that makes the proof which goes on chain.
+func lane(l configs.Lane, stages configs.StageProvers) jobs.Lane {
+	prover := or(l.Prover, jobs.NativeProver)
+	if own := map[jobs.Class]string{jobs.ClassGPU: stages.C2, jobs.ClassSDR: stages.SDR}[l.Class]; own != "" {
+		prover = own
+	}
+	return jobs.Lane{Class: l.Class, GPU: l.GPU, Device: l.Device, Width: max(l.Width, 1), Prover: prover}
+}
+
+// networkEnv tells a child the connected network's name: it has no node to ask.
+const networkEnv = "LPSEAL_CHILD_NETWORK"
+
+// backendOptions are those of this process: network is empty where nobody asked a node.
+func (c *cluster) backendOptions(network string) backendOptions {
+	return backendOptions{network: or(network, os.Getenv(networkEnv)), log: c.logs.of("prover")}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/spf13/cobra"
 
-	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/ffi/native"
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/jobs"
@@ -32,7 +31,7 @@ func (a *app) unsealCmd() *cobra.Command {
 		if pieces, err = cut(pieces, offset, size); err != nil {
 			return err
 		}
-		p, err := newProver(configs.Lane{Prover: prover})
+		p, err := newBackend(prover, c.backendOptions(""))
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,12 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 		return err
 	}
 	defer node.Close()
-	envs, lanes, err := c.lanes(node, host)
+	network, err := node.Network(ctx)
+	if err != nil {
+		return fmt.Errorf("worker: which network: %w", err)
+	}
+	child.Env = append(child.Env, networkEnv+"="+network.Name)
+	envs, lanes, err := c.lanes(node, host, network.Name)
 	if err != nil {
 		return err
 	}
@@ -144,18 +149,19 @@ type clock struct{}
 func (clock) Now() time.Time { return time.Now() }
 
 // lanes builds each lane's world.
-func (c *cluster) lanes(node jobs.Chain, host *files.Host) (func(jobs.Lane) *jobs.Env, []jobs.Lane, error) {
-	byName := map[string]*jobs.Env{}
+func (c *cluster) lanes(node jobs.Chain, host *files.Host, network string) (func(jobs.Lane) *jobs.Env, []jobs.Lane, error) {
+	envs := map[jobs.Lane]*jobs.Env{}
 	var lanes []jobs.Lane
 	for _, l := range c.cfg.Worker.Lanes {
-		prover, err := newProver(l)
+		prover, err := newProver(l, c.cfg.Worker.Provers, c.backendOptions(network))
 		if err != nil {
 			return nil, nil, err
 		}
-		lanes = append(lanes, lane(l))
-		byName[prover.Name()] = c.env(prover, node, host)
+		d := lane(l, c.cfg.Worker.Provers)
+		lanes = append(lanes, d)
+		envs[d] = c.env(prover, node, host)
 	}
-	return func(l jobs.Lane) *jobs.Env { return byName[l.Prover] }, lanes, nil
+	return func(l jobs.Lane) *jobs.Env { return envs[l] }, lanes, nil
 }
 
 // fileService is the listener of a worker's file service; without one nothing listens.
