@@ -55,8 +55,12 @@ func (c *cluster) messages() map[jobs.Stage]map[jobs.SectorID][]cid.Cid {
 	return sent
 }
 
-// members are the sectors of a message, and the stage that sends such messages.
+// members are the sectors of a message, and the stage that sends such messages; none
+// for one that does nothing but use a nonce that was reserved and not used in time.
 func (c *cluster) members(m *lotus.Message) (stage jobs.Stage, ids []jobs.SectorID) {
+	if m.Method == builtin.MethodSend {
+		return jobs.PreCommit, nil
+	}
 	actor, err := address.IDFromAddress(m.To)
 	require.NoError(c.t, err)
 	of := abi.ActorID(actor)
