@@ -113,15 +113,20 @@ func TestBrowserShowsThePipeline(t *testing.T) {
 	eventually(t, ctx, `document.querySelector("#s-t01000-18").innerText.includes("layer 11/11")`)
 	eventually(t, ctx, `document.querySelector("#s-t01000-28").className === "held" && document.querySelector("#pages .badge").innerText === "3"`)
 	eventually(t, ctx, `document.activeElement.matches("#s-t01000-18 td.running a")`)
+}
 
+func TestBrowserShowsASector(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.rack()
+	v := f.serve(nil)
+	ctx := browse(t, 1440, 900)
 	open(t, ctx, v.url+"/sectors/s-t01000-17")
 	page, err := chromedp.Run(ctx, chromedp.Text("#main"))
 	require.NoError(t, err)
 	require.Contains(t, page, "piece 0 is not what its CID says")
 	requireNothingRefused(t, ctx)
 	picture(t, ctx, "sector.png")
-	open(t, ctx, v.url+"/machines")
-	picture(t, ctx, "machines.png")
 }
 
 func TestBrowserShowsAsynqmon(t *testing.T) {
@@ -139,5 +144,8 @@ func TestBrowserShowsAsynqmon(t *testing.T) {
 	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(v.url+"/queues/queues/sdr.h1?status=active")))
 	eventually(t, ctx, `document.body.innerText.includes("s-t01000-18 · sdr · attempt 1")`)
 	picture(t, ctx, "asynqmon-tasks.png")
-	require.NoError(t, chromedp.Do(ctx, chromedp.Click(".lpseal-back"), chromedp.WaitVisible(".grid")))
+	open(t, ctx, v.url+"/machines")
+	requireNothingRefused(t, ctx)
+	picture(t, ctx, "machines.png")
+	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(v.url+"/queues/servers"), chromedp.Click(".lpseal-back"), chromedp.WaitVisible(".grid")))
 }

@@ -50,7 +50,11 @@ type task struct {
 
 func newFleet(t testing.TB) *fleet {
 	t.Helper()
-	r := redistest.StartMini(t)
+	return newFleetOn(t, redistest.StartMini(t))
+}
+
+func newFleetOn(t testing.TB, r *redistest.Redis) *fleet {
+	t.Helper()
 	clock := jobstest.NewClock()
 	return &fleet{
 		t: t, ctx: t.Context(), redis: r, store: sectors.New(r.Client), queues: queue.New(r.Client), clock: clock, now: clock.Now(),

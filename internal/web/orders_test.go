@@ -95,7 +95,7 @@ func TestOrdersAreAskedBackAndGiven(t *testing.T) {
 	require.True(t, f.load(20).Abandoned)
 
 	retry := v.get("/sectors/s-t01000-17/retry").body
-	require.Contains(t, retry, "<option selected>tree_rc</option>", "the stage that failed")
+	require.Contains(t, retry, "<option selected>tree_d</option>", "the stage that failed")
 	require.Contains(t, retry, "<option>sdr</option>")
 	require.NotContains(t, retry, "<option>c2</option>")
 	order(17, "retry", url.Values{"stage": {"sdr"}, "reason": {"bad memory"}})

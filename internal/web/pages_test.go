@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/internal/web"
@@ -23,10 +24,10 @@ func TestPipelineShowsWhereEverySectorIs(t *testing.T) {
 	for _, shown := range []string{
 		"28 all 13 running 7 waiting 2 trying again 2 held 4 finished",
 		"sdr sdr 6/8 6 2", // column: lanes busy/width, running, queued
-		"tree_rc gpu/cpu 4/6 1 1 1",
+		"tree_rc gpu/cpu 4/6 1 1 precommit",
 		"s-t01000-18 ✓ layer 10/11 sdr 84% on h1/main 3h00m",
 		"s-t01000-7 ✓ ✓ ✓ ✓ ✓ ✓ ✓ funds funds commit: the base fee is 12 nFIL",
-		"s-t01000-17 ✓ ✓ data data piece 0 is not what its CID says",
+		"s-t01000-17 data ✓ data piece 0 is not what its CID says",
 		"s-t01000-6 ✓ ✓ ✓ ✓ ✓ ✓ ✓ sent commit sent, waits to land 4m",
 		"s-t01000-28 waits for a place",
 		"s-t01000-4 ✓ ✓ ✓ ✓ ✓ ✓ ✓ ✓ ✓ ✓ committed on chain",
@@ -67,7 +68,7 @@ func TestPipelineIsNarrowedByItsAddress(t *testing.T) {
 		"miner=t02002":                 {other.String()},
 		"miner=f02002&find=nothing":    nil,
 		"stage=sdr&order=moved":        {"18", "19", "20", "21", "22", "23", "24", "25"},
-		"stage=tree_rc&order=moved":    {"17", "15", "16"},
+		"stage=tree_rc&order=moved":    {"15", "16"},
 		"state=finished&page=9":        {"4", "3", "2", "1"}, // the last page there is
 		"stage=recover_wipe":           nil,
 		"miner=t01000&state=held&a=b":  {"17", "26"},
@@ -82,6 +83,20 @@ func TestPipelineIsNarrowedByItsAddress(t *testing.T) {
 	}
 	require.Contains(t, v.page("/?find=nothing"), "No sector is here with “nothing” in its name")
 	require.Contains(t, v.get("/").body, `<option>t02002</option>`)
+}
+
+// An index is a hint: what is finished may still be in it, and what is in it may be gone.
+func TestPipelineBelievesRecordsAndNotIndexes(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.rack()
+	for _, id := range []string{"s-t01000-4", "s-t01000-999"} {
+		require.NoError(t, f.redis.Client.ZAdd(f.ctx, "lpseal:due", redis.Z{Member: id}).Err())
+		require.NoError(t, f.redis.Client.ZAdd(f.ctx, "lpseal:held", redis.Z{Member: id}).Err())
+	}
+	v := f.serve(nil)
+	require.Contains(t, v.page("/"), "28 all 13 running 7 waiting 2 trying again 2 held 4 finished")
+	require.NotContains(t, v.get("/held").body, "s-t01000-4")
 }
 
 func TestPipelineHasPages(t *testing.T) {
@@ -215,7 +230,7 @@ func TestSectorSaysWhy(t *testing.T) {
 	require.Contains(t, v.get("/sectors/s-t01000-18").body, `href="/queues/queues/sdr.h1/tasks/s-t01000-18.sdr.f1.a1.d1"`)
 
 	held := v.page("/sectors/s-t01000-17")
-	require.Contains(t, held, "Held data piece 0 is not what its CID says: look at /data/in/s-t01000-17.car at tree_rc · held 35m ago")
+	require.Contains(t, held, "Held data piece 0 is not what its CID says: look at /data/in/s-t01000-17.car at tree_d · held 35m ago")
 	require.Contains(t, held, "data piece 0 is not what its CID says: look at /data/in/s-t01000-17.car attempt 1, 35m ago")
 
 	sent := v.page("/sectors/s-t01000-6")
@@ -224,6 +239,8 @@ func TestSectorSaysWhy(t *testing.T) {
 
 	unplaced := v.page("/sectors/s-t01000-28")
 	require.Contains(t, unplaced, "placed on path nvme-h1 next, because: path nvme-h1 has the most free space")
+
+	require.Contains(t, v.page("/sectors/s-t01000-4"), "finished: committed record closed: nothing more is done")
 
 	past := v.page("/sectors/s-t01000-8")
 	require.Contains(t, past, "c2 21m 1 1.1 gpu.any.rtx4090")

@@ -44,11 +44,13 @@ func (f *fleet) rack() {
 	f.progress(rc.ID, jobs.TreeRC, "tree-c", 5<<30, 9<<30)
 	f.queue(at(16, jobs.TreeRC, 30*time.Minute), jobs.TreeRC, 6*time.Minute)
 
-	bad := at(17, jobs.TreeRC, 40*time.Minute)
-	f.fail(bad, jobs.TreeRC, 35*time.Minute, jobs.Failf(jobs.Data, "piece 0 is not what its CID says: look at /data/in/s-t01000-17.car"))
-	f.write(bad, 35*time.Minute, "scheduler/s1", jobs.Held{Hold: jobs.Hold{
-		Class: jobs.Data, Stage: jobs.TreeRC, Reason: "piece 0 is not what its CID says: look at /data/in/s-t01000-17.car",
-	}})
+	bad := sector(17)
+	f.add(bad, 5*time.Hour, true)
+	f.until(bad, jobs.TreeD, time.Hour)
+	f.do(bad, jobs.SDR, 50*time.Minute)
+	fault := jobs.Failf(jobs.Data, "piece 0 is not what its CID says: look at /data/in/s-t01000-17.car")
+	f.fail(bad, jobs.TreeD, 35*time.Minute, fault)
+	f.write(bad, 35*time.Minute, "scheduler/s1", jobs.Held{Hold: jobs.Hold{Class: fault.Class, Stage: jobs.TreeD, Reason: fault.Text}})
 	for i, layer := range []int{10, 8, 7, 5, 3, 1} {
 		id := at(18+i, jobs.SDR, time.Duration(layer)*18*time.Minute)
 		f.run(id, jobs.SDR, time.Duration(layer)*18*time.Minute)
