@@ -44,7 +44,7 @@ func TestForests(t *testing.T) {
 
 			var got bytes.Buffer
 			offset, size := uint64(len(data)/2-200), uint64(401) // across the middle, where base trees meet
-			require.NoError(t, r.unseal(t.Context(), 2, "", f.Sealed, offset, size, &got, nil))
+			require.NoError(t, r.unseal(t.Context(), New(Options{Threads: 2}), f.Sealed, offset, size, &got, nil))
 			require.Equal(t, data[offset:offset+size], got.Bytes())
 		})
 	}
@@ -65,7 +65,7 @@ func sealForest(t *testing.T, shape Shape) (replica, jobs.Seal, jobs.Folders, []
 	require.NoError(t, err)
 	r, err := spec.replica(s)
 	require.NoError(t, err)
-	require.NoError(t, r.writeLayers(t.Context(), 2, f.Cache, nil))
+	require.NoError(t, r.writeLayers(t.Context(), New(Options{Threads: 2}), f.Cache, nil))
 	var last jobs.Progress
 	commR, err := r.writeTrees(t.Context(), 2, f, func(p jobs.Progress) { last = p })
 	require.NoError(t, err)

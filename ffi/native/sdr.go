@@ -12,14 +12,14 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// SDR writes the layers. See [jobs.Prover]. It holds two layers and the parent cache
-// in memory: 120 bytes a node, 3.75 times the sector. Layers that are there whole
+// SDR writes the layers. See [jobs.Prover]. It holds two layers in memory, and the
+// graph too if no folder for parent caches is given. Layers that are there whole
 // are kept: they were renamed into place by this function, and the caller has bound
 // the folder to the seal.
 func (p *Prover) SDR(ctx context.Context, s jobs.Seal, cache string, report func(jobs.Progress)) error {
 	r, err := newReplica(s)
 	if err == nil {
-		err = r.writeLayers(ctx, p.threads, cache, report)
+		err = r.writeLayers(ctx, p, cache, report)
 	}
 	if err != nil {
 		return fmt.Errorf("sdr %s: %w", s.ID, err)
@@ -27,7 +27,7 @@ func (p *Prover) SDR(ctx context.Context, s jobs.Seal, cache string, report func
 	return nil
 }
 
-func (r replica) writeLayers(ctx context.Context, threads int, dir string, report func(jobs.Progress)) error {
+func (r replica) writeLayers(ctx context.Context, p *Prover, dir string, report func(jobs.Progress)) error {
 	done, err := r.finishedLayers(dir)
 	if err != nil || done == r.Layers {
 		return err
@@ -39,7 +39,7 @@ func (r replica) writeLayers(ctx context.Context, threads int, dir string, repor
 			return err
 		}
 	}
-	_, err = r.label(ctx, threads, done, below, func(layer int, labels []byte) error {
+	_, err = r.label(ctx, p, done, below, func(layer int, labels []byte) error {
 		return writeFile(filepath.Join(dir, layerFile(layer)), labels)
 	}, report)
 	return err
@@ -47,11 +47,12 @@ func (r replica) writeLayers(ctx context.Context, threads int, dir string, repor
 
 // label makes the layers above layer done, which is below, and gives the last: the key
 // that hides the data. Each goes to finished before its memory serves for another.
-func (r replica) label(ctx context.Context, threads, done int, below []byte, finished func(layer int, labels []byte) error, report func(jobs.Progress)) (key []byte, err error) {
-	parents, err := r.graph().Cache(ctx, threads)
+func (r replica) label(ctx context.Context, p *Prover, done int, below []byte, finished func(layer int, labels []byte) error, report func(jobs.Progress)) (key []byte, err error) {
+	parents, closeParents, err := p.openParents(ctx, r.graph())
 	if err != nil {
 		return nil, err
 	}
+	defer closeParents()
 	labeler := sdr.NewLabeler(r.id)
 	var spare []byte
 	for layer := done + 1; layer <= r.Layers; layer++ {
@@ -72,6 +73,23 @@ func (r replica) label(ctx context.Context, threads, done int, below []byte, fin
 		below, spare = current, below
 	}
 	return below, nil
+}
+
+// openParents gives the graph from its file where there is a folder for it, and where
+// the file can be checked; else from memory.
+func (p *Prover) openParents(ctx context.Context, g *sdr.Graph) (cache sdr.ParentCache, done func(), err error) {
+	if p.parents == "" || !g.CacheKnown() {
+		list, err := g.ParentList(ctx, p.threads)
+		return list, func() {}, err
+	}
+	file, err := g.OpenCache(ctx, p.parents, p.threads)
+	if err != nil {
+		if ctx.Err() == nil {
+			err = fileFault(err)
+		}
+		return nil, nil, fmt.Errorf("parent cache: %w", err)
+	}
+	return file, func() { _ = file.Close() }, nil // only read
 }
 
 // finishedLayers counts the layers from 1 up that are there whole.

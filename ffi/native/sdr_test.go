@@ -42,6 +42,39 @@ func TestSDRKeepsFinishedLayers(t *testing.T) {
 	require.Equal(t, []string{"layer 1/2", "layer 2/2"}, steps(), "a layer that was cut is made again, and all above it")
 }
 
+// TestSDRReadsAParentCache makes the same layers from a cache file, which it writes,
+// mends and otherwise leaves alone.
+func TestSDRReadsAParentCache(t *testing.T) {
+	t.Parallel()
+	v, folder := vectorNamed(t, "2k-data"), filepath.Join(t.TempDir(), "parents")
+	p := New(Options{Threads: 1, ParentCache: folder})
+	file := filepath.Join(folder, "v28-sdr-parent-494d91dc80f2df5272c4b9e129bc7ade9405225993af9fe34e6542a39a47554b.cache")
+	for _, before := range []func() error{
+		func() error { return nil },
+		func() error { return nil },
+		func() error { return os.WriteFile(file, make([]byte, 64*56), 0o600) },
+	} {
+		require.NoError(t, before())
+		dir := t.TempDir()
+		require.NoError(t, p.SDR(t.Context(), v.seal(t), dir, nil))
+		for layer := 1; layer <= 2; layer++ {
+			b, err := os.ReadFile(filepath.Join(dir, layerFile(layer)))
+			require.NoError(t, err)
+			require.Equal(t, v.Files[layerFile(layer)], digest(b))
+		}
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, "840057702eea7652cf97e04306c30fe57174714d90de156a25eddd6075c25b97", digest(b))
+	}
+
+	p = New(Options{ParentCache: filepath.Join(file, "folder")})
+	err := p.SDR(t.Context(), v.seal(t), t.TempDir(), nil)
+	require.ErrorContains(t, err, "sdr s-t01000-2: parent cache: ")
+	fault, ok := jobs.Classify(t.Context(), err)
+	require.True(t, ok)
+	require.Equal(t, jobs.Transient, fault.Class)
+}
+
 func TestSDRStopsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

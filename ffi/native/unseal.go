@@ -22,7 +22,7 @@ const unsealUnits = 1 << 13
 func (p *Prover) Unseal(ctx context.Context, s jobs.Seal, sealed, _ string, offset, size uint64, w io.Writer, report func(jobs.Progress)) error {
 	r, err := newReplica(s)
 	if err == nil {
-		err = r.unseal(ctx, p.threads, p.keys, sealed, offset, size, w, report)
+		err = r.unseal(ctx, p, sealed, offset, size, w, report)
 	}
 	if err != nil {
 		return fmt.Errorf("unseal %s: %w", s.ID, err)
@@ -54,7 +54,7 @@ func (m memory) nodes(at int, dst []byte) error {
 	return nil
 }
 
-func (r replica) unseal(ctx context.Context, threads int, keys, sealed string, offset, size uint64, w io.Writer, report func(jobs.Progress)) (err error) {
+func (r replica) unseal(ctx context.Context, p *Prover, sealed string, offset, size uint64, w io.Writer, report func(jobs.Progress)) (err error) {
 	room := uint64(r.Size) / fr32.Padded * fr32.Raw
 	if offset > room || size > room-offset {
 		return jobs.Failf(jobs.Rejected, "bytes %d to %d are beyond the sector's %d", offset, offset+size, room)
@@ -69,8 +69,8 @@ func (r replica) unseal(ctx context.Context, threads int, keys, sealed string, o
 	}
 
 	var kept string
-	if keys != "" {
-		kept = filepath.Join(keys, hex.EncodeToString(r.id[:])+".key")
+	if p.keys != "" {
+		kept = filepath.Join(p.keys, hex.EncodeToString(r.id[:])+".key")
 		key, err := openNodes(kept, r.Nodes())
 		if err == nil {
 			defer func() { _ = key.Close() }() // only read
@@ -80,7 +80,7 @@ func (r replica) unseal(ctx context.Context, threads int, keys, sealed string, o
 			return err
 		}
 	}
-	key, err := r.label(ctx, threads, 0, nil, func(int, []byte) error { return nil }, report)
+	key, err := r.label(ctx, p, 0, nil, func(int, []byte) error { return nil }, report)
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,11 @@
 package sdr
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
 
 	"golang.org/x/crypto/blake2b"
-	"golang.org/x/sync/errgroup"
 )
 
 // The parents of a node.
@@ -21,9 +19,10 @@ const feistelRounds = 3
 
 // Graph is the parent function of one proof type and sector size.
 type Graph struct {
-	nodes  uint64
-	legacy bool
-	seed   [28]byte
+	nodes   uint64
+	porepID [32]byte
+	legacy  bool
+	seed    [28]byte
 
 	// round[i][r] is the Feistel round function for every right half r: the domain of a
 	// half is so small (2^17 at 64 GiB) that a table beats hashing for each node.
@@ -35,7 +34,7 @@ type Graph struct {
 // legacy selects the V1 rules, in which the predecessor is the last base parent and
 // the expander's permutation is cut to 32 bits.
 func NewGraph(porepID [32]byte, nodes int, legacy bool) *Graph {
-	g := &Graph{nodes: uint64(nodes), legacy: legacy}
+	g := &Graph{nodes: uint64(nodes), porepID: porepID, legacy: legacy}
 	drg := domainSeed("Filecoin_DRSample", porepID)
 	copy(g.seed[:], drg[:])
 
@@ -116,27 +115,4 @@ func (g *Graph) permute(index uint64) uint64 {
 			return index
 		}
 	}
-}
-
-// cacheChunk is the number of nodes a thread takes at a time.
-const cacheChunk = 1 << 14
-
-// Cache lists the parents of all nodes, 14 for each, in order: 56 bytes a node. It
-// uses up to threads goroutines and stops early when ctx ends.
-func (g *Graph) Cache(ctx context.Context, threads int) ([]uint32, error) {
-	cache := make([]uint32, Parents*g.nodes)
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(1, threads))
-	for start := uint64(0); start < g.nodes; start += cacheChunk {
-		group.Go(func() error {
-			for n := start; n < min(start+cacheChunk, g.nodes); n++ {
-				g.Parents(uint32(n), (*[Parents]uint32)(cache[Parents*n:]))
-			}
-			return ctx.Err()
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	return cache, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 )
 
 // LabelSize is the length of a label: a field element below 2^254, little-endian.
@@ -65,36 +66,46 @@ const reportEvery = 1 << 14
 // Layer fills current with the labels of a layer, counted from 1. cache is the
 // graph's, previous the layer below (nil for layer 1). report, which may be nil, is
 // told now and then how many nodes are done. It returns ctx's error when ctx ends.
-func (l *Labeler) Layer(ctx context.Context, layer int, cache []uint32, current, previous []byte, report func(nodes int)) error {
+func (l *Labeler) Layer(ctx context.Context, layer int, cache ParentCache, current, previous []byte, report func(nodes int)) error {
+	if layer == 1 {
+		previous = nil
+	}
 	nodes := len(current) / LabelSize
 	for start := 0; start < nodes; {
-		end := min(start+reportEvery, nodes)
+		n := min(reportEvery, nodes-start)
+		parents, err := cache.window(start, n)
+		if err != nil {
+			return fmt.Errorf("read parents: %w", err)
+		}
 		if layer == 1 {
-			l.first(cache, current, start, end)
+			l.first(parents, current, start)
 		} else {
-			l.above(layer, cache, current, previous, start, end)
+			l.above(layer, parents, current, previous, start)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if start = end; report != nil {
-			report(end)
+		if start += n; report != nil {
+			report(start)
 		}
 	}
 	return nil
 }
 
-// first labels nodes of layer 1, which have base parents only.
-func (l *Labeler) first(cache []uint32, current []byte, start, end int) {
+// first labels nodes of layer 1, which have base parents only, from start on: as many
+// as the window has.
+func (l *Labeler) first(window []uint32, current []byte, start int) {
 	const period = BaseParents * LabelSize
 	parents := l.msg[prefixSize:]
-	for node := start; node < end; node++ {
+	for i := range len(window) / Parents {
+		node := start + i
 		l.at(1, uint64(node))
+		prefetch(window, i, current, nil)
 		size := prefixSize
 		if node > 0 {
-			of := (*[Parents]uint32)(cache[Parents*node:])
-			for i, p := range of[:BaseParents] {
-				*slot(parents, i) = *slot(current, int(p))
+			of := (*[Parents]uint32)(window[Parents*i:])
+			for k, p := range of[:BaseParents] {
+				*slot(parents, k) = *slot(current, int(p))
 			}
 			for at := period; at < len(parents); at += period {
 				copy(parents[at:], parents[:period])
@@ -106,19 +117,21 @@ func (l *Labeler) first(cache []uint32, current []byte, start, end int) {
 }
 
 // above labels nodes of the layers that have expander parents too.
-func (l *Labeler) above(layer int, cache []uint32, current, previous []byte, start, end int) {
+func (l *Labeler) above(layer int, window []uint32, current, previous []byte, start int) {
 	const period = Parents * LabelSize
 	parents := l.msg[prefixSize:]
-	for node := start; node < end; node++ {
+	for i := range len(window) / Parents {
+		node := start + i
 		l.at(layer, uint64(node))
+		prefetch(window, i, current, previous)
 		size := prefixSize
 		if node > 0 {
-			of := (*[Parents]uint32)(cache[Parents*node:])
-			for i, p := range of[:BaseParents] {
-				*slot(parents, i) = *slot(current, int(p))
+			of := (*[Parents]uint32)(window[Parents*i:])
+			for k, p := range of[:BaseParents] {
+				*slot(parents, k) = *slot(current, int(p))
 			}
-			for i, p := range of[BaseParents:] {
-				*slot(parents, BaseParents+i) = *slot(previous, int(p))
+			for k, p := range of[BaseParents:] {
+				*slot(parents, BaseParents+k) = *slot(previous, int(p))
 			}
 			copy(parents[period:2*period], parents[:period])
 			copy(parents[2*period:], parents[:period])

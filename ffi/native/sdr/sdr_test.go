@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -84,10 +85,10 @@ func TestCacheDigests(t *testing.T) {
 		{1, 1 << 18, "a76604f2"},
 		{6, 1 << 18, "03cd1356"},
 	} {
-		cache, err := NewGraph([32]byte{byte(k.proof)}, k.nodes, k.proof < 5).Cache(t.Context(), 2)
+		cache, err := NewGraph([32]byte{byte(k.proof)}, k.nodes, k.proof < 5).ParentList(t.Context(), 2)
 		require.NoError(t, err)
 		h := sha256.New()
-		require.NoError(t, binary.Write(h, binary.LittleEndian, cache))
+		require.NoError(t, binary.Write(h, binary.LittleEndian, []uint32(cache)))
 		require.Equal(t, k.prefix, hex.EncodeToString(h.Sum(nil)[:4]), "seal proof %d", k.proof)
 	}
 }
@@ -98,7 +99,7 @@ func TestLabels(t *testing.T) {
 	require.NoError(t, err)
 	l := NewLabeler(bytes32(t, string(raw[:64])))
 	g := NewGraph([32]byte{5}, 64, false)
-	cache, err := g.Cache(t.Context(), 1)
+	cache, err := g.ParentList(t.Context(), 1)
 	require.NoError(t, err)
 
 	var previous []byte
@@ -144,7 +145,7 @@ func TestLabels(t *testing.T) {
 func TestLayerStopsWithItsContext(t *testing.T) {
 	t.Parallel()
 	g := NewGraph([32]byte{6}, 1<<18, false)
-	cache := make([]uint32, Parents*g.Nodes())
+	cache := make(ParentList, Parents*g.Nodes())
 	ctx, cancel := context.WithCancel(t.Context())
 	reports := 0
 	err := new(Labeler).Layer(ctx, 1, cache, make([]byte, g.Nodes()*LabelSize), nil, func(int) {
@@ -153,20 +154,20 @@ func TestLayerStopsWithItsContext(t *testing.T) {
 	})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, reports)
-	_, err = g.Cache(ctx, 2)
+	_, err = g.ParentList(ctx, 2)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-func BenchmarkCache8MiB(b *testing.B) {
+func BenchmarkParents8MiB(b *testing.B) {
 	for b.Loop() {
-		_, err := NewGraph([32]byte{6}, 1<<18, false).Cache(b.Context(), 1)
+		_, err := NewGraph([32]byte{6}, 1<<18, false).ParentList(b.Context(), 1)
 		require.NoError(b, err)
 	}
 }
 
 func BenchmarkLayer8MiB(b *testing.B) {
 	g := NewGraph([32]byte{6}, 1<<18, false)
-	cache, err := g.Cache(b.Context(), 1)
+	cache, err := g.ParentList(b.Context(), 1)
 	require.NoError(b, err)
 	current, previous := make([]byte, g.Nodes()*LabelSize), make([]byte, g.Nodes()*LabelSize)
 	l := NewLabeler([32]byte{})
@@ -174,4 +175,24 @@ func BenchmarkLayer8MiB(b *testing.B) {
 		require.NoError(b, l.Layer(b.Context(), 2, cache, current, previous, nil))
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(g.Nodes()), "ns/label")
+}
+
+// BenchmarkLabelsOutOfCache labels nodes whose parents lie anywhere in layers of
+// 256 MiB, as most do in large sectors: it shows what prefetching is worth.
+func BenchmarkLabelsOutOfCache(b *testing.B) {
+	const size, nodes = 256 << 20, 1 << 16
+	current, previous := make([]byte, size), make([]byte, size)
+	for i := 0; i < size; i += 4096 {
+		current[i], previous[i] = 1, 1 // have every page
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	window := make([]uint32, Parents*nodes)
+	for i := range window {
+		window[i] = rng.Uint32N(size / LabelSize)
+	}
+	l := NewLabeler([32]byte{})
+	for b.Loop() {
+		l.above(2, window, current, previous, 1)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/nodes, "ns/label")
 }
