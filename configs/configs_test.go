@@ -187,6 +187,7 @@ func TestBounds(t *testing.T) {
 		{"scheduler.period", "1ms", "choose whole seconds, 1s to 10m"},
 		{"web.listen", "0.0.0.0:80", "web.token is empty"},
 		{"web.token", "short", "shorter than 16 characters"},
+		{"metrics.listen", "9645", "not an address"},
 		{"log.level", "loud", "not a level"},
 		{"log.format", "xml", "write one of text, json, color, nocolor"},
 		{"handover.to", "curio", "write one of none"},

@@ -38,9 +38,15 @@ type delivery struct {
 
 // deliver claims, runs and completes.
 func (d *delivery) deliver(ctx context.Context) error {
+	start := d.w.Clock.Now()
+	queued, err := d.w.Store.Load(ctx, d.task.ID)
+	if err != nil {
+		return recordError{err}
+	}
 	if err := d.apply(ctx, jobs.Claimed{Task: d.task, Worker: d.w.owner}); err != nil {
 		return err
 	}
+	d.w.metrics.waited(d.task, d.lane.decl, queued.Stage(d.task.Stage), start)
 	d.before = d.record.Stage(d.task.Stage)
 	d.claim = d.before.Claim
 	crash.At(crash.Worker, d.task.Stage, crash.AfterClaim)
@@ -58,6 +64,7 @@ func (d *delivery) deliver(ctx context.Context) error {
 	if err := d.complete(ctx, o); err != nil {
 		return err
 	}
+	d.w.metrics.ended(d.task, d.lane.decl, o, d.w.Clock.Now().Sub(start))
 	crash.At(crash.Worker, d.task.Stage, crash.AfterCompletion)
 	if err := d.w.Queues.Advance(ctx, d.task.ID, d.record.Version); err != nil {
 		d.log.Warn("advance was not enqueued; the poll finds the sector", "err", err)

@@ -27,6 +27,7 @@ type Worker struct {
 	life       context.Context
 	leaving    atomic.Bool // Drain was called
 	ordered    atomic.Bool // an operator ordered the worker to drain
+	metrics    *metrics
 	poke       chan struct{}
 	background sync.WaitGroup // the sweep, and servers being shut down
 }
@@ -36,7 +37,7 @@ func New(o Options) (*Worker, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	w := &Worker{Options: o, poke: make(chan struct{}, 1)}
+	w := &Worker{Options: o, metrics: newMetrics(o.Host), poke: make(chan struct{}, 1)}
 	me := jobs.Worker{Host: o.Host, Instance: o.Instance, Run: o.Run}
 	w.owner = me.Owner()
 	w.Log = o.Log.With("worker", me.Name())

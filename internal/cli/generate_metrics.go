@@ -21,6 +21,7 @@ import (
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/web"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/worker"
 )
 
 // metric is a metric as its collector describes it.
@@ -29,9 +30,9 @@ type metric struct {
 	labels           []string
 }
 
-// writeMetrics prints the metrics that the pages serve and those that a scheduler counts.
+// writeMetrics prints the metrics that the pages serve and those that each daemon counts.
 func writeMetrics(w io.Writer) error {
-	served, counted, err := allMetrics(context.Background())
+	served, scheduler, own, err := allMetrics(context.Background())
 	if err != nil {
 		return err
 	}
@@ -39,8 +40,10 @@ func writeMetrics(w io.Writer) error {
 	fmt.Fprint(w, "\n## The fleet, as Redis knows it at the moment of a scrape\n")
 	metricRows(w, served)
 	fmt.Fprint(w, "\nBeside them are the usual `go_*` and `process_*` metrics of the process that serves the pages.\n")
-	fmt.Fprint(w, "\n## What each scheduler counts\n\nThese count what one scheduler process did since its start. The daemon does not serve them over HTTP yet.\n")
-	metricRows(w, counted)
+	fmt.Fprint(w, "\n## What each daemon counts\n\nA scheduler or worker with `metrics.listen` serves what it did itself since its start at `/metrics` there, without a token,\nand at `/healthz` says whether Redis answers it. Of both kinds, for a scheduler works on queue `chain`:\n")
+	metricRows(w, own)
+	fmt.Fprint(w, "\nOf schedulers:\n")
+	metricRows(w, scheduler)
 	return nil
 }
 
@@ -53,47 +56,55 @@ func metricRows(w io.Writer, metrics []metric) {
 }
 
 // allMetrics asks the pages of a small fleet that has one of everything, for their collector
-// describes nothing beforehand, and the collectors of a scheduler.
-func allMetrics(ctx context.Context) (served, counted []metric, err error) {
+// describes nothing beforehand, and the collectors of the daemons: those of a scheduler alone,
+// and those of every one.
+func allMetrics(ctx context.Context) (served, scheduler, own []metric, err error) {
 	redis := miniredis.NewMiniRedis()
 	if err := redis.Start(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer redis.Close()
 	loaded, err := configs.Load(configs.Source{Alone: true, Flags: map[string]string{"redis.url": "redis://" + redis.Addr(), "host.id": "h1"}})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	c, err := (&app{err: io.Discard}).joinAs(ctx, &loaded.Config)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer c.close()
 	s, err := c.operator()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := c.oneOfEverything(ctx); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	pages, err := web.New(web.Options{
 		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: &asker{cluster: c}, Token: "the generator's own",
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	scrape, request := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	request.Header.Set("Authorization", "Bearer the generator's own")
 	pages.ServeHTTP(scrape, request)
 	if scrape.Code != http.StatusOK {
-		return nil, nil, fmt.Errorf("/metrics answers %d: %s", scrape.Code, scrape.Body)
+		return nil, nil, nil, fmt.Errorf("/metrics answers %d: %s", scrape.Code, scrape.Body)
 	}
 	if served, err = scraped(scrape.Body); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	counted, err = described(s.Collectors())
-	return served, counted, err
+	if scheduler, err = described(s.Collectors()); err != nil {
+		return nil, nil, nil, err
+	}
+	w, err := c.chainWorker(struct{ jobs.Chain }{}, worker.ChildConfig{})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	own, err = described(append(w.Collectors(), rpcCalls{}, buildInfo()))
+	return served, scheduler, own, err
 }
 
 // oneOfEverything makes an open sector and a finished one, a worker with a lane and a path, and
@@ -172,7 +183,7 @@ func labelNames(pairs string) (names []string) {
 	return names
 }
 
-var description = regexp.MustCompile(`^Desc\{fqName: "(\w+)", help: "([^"]*)", .*variableLabels: \{(.*)\}\}$`)
+var description = regexp.MustCompile(`^Desc\{fqName: "(\w+)", help: "([^"]*)", unit: "[^"]*", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 
 // described reads the descriptions of collectors, which client_golang gives as text only.
 func described(collectors []prometheus.Collector) ([]metric, error) {
@@ -184,9 +195,9 @@ func described(collectors []prometheus.Collector) ([]metric, error) {
 		if parts == nil {
 			return nil, errors.New("client_golang describes metrics in another way now")
 		}
-		m := metric{name: parts[1], kind: kindOf(c), help: parts[2]}
-		if parts[3] != "" {
-			m.labels = strings.Split(parts[3], ",")
+		m := metric{name: parts[1], kind: kindOf(c), help: parts[2], labels: labelNames(parts[3])}
+		if parts[4] != "" {
+			m.labels = append(m.labels, strings.Split(parts[4], ",")...)
 		}
 		out = append(out, m)
 	}
@@ -198,7 +209,7 @@ func kindOf(c prometheus.Collector) string {
 	switch c.(type) {
 	case prometheus.Gauge, *prometheus.GaugeVec: // before Counter, whose methods a Gauge has, too
 		return "gauge"
-	case prometheus.Counter, *prometheus.CounterVec:
+	case prometheus.Counter, *prometheus.CounterVec, rpcCalls:
 		return "counter"
 	}
 	return "histogram"

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -30,6 +32,7 @@ func (a *app) schedulerCmd() *cobra.Command {
 	}
 	a.configFlag(cmd, "instance", "scheduler.instance", "name of this scheduler on its host")
 	a.configFlag(cmd, "host", "host.id", "name of this host")
+	a.configFlag(cmd, "metrics", "metrics.listen", "address of its metrics")
 	return cmd
 }
 
@@ -52,6 +55,11 @@ func (c *cluster) runScheduler(ctx context.Context, child worker.ChildConfig) er
 	if err != nil {
 		return err
 	}
+	metrics, err := c.serveMetrics(slices.Concat(s.Collectors(), w.Collectors(), []prometheus.Collector{rpcCalls{node.Calls}})...)
+	if err != nil {
+		return err
+	}
+	defer metrics.close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return c.drive(ctx, w) })

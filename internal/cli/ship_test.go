@@ -177,7 +177,7 @@ func TestShippedCompose(t *testing.T) {
 // queries sees that expressions use metrics that are served, with labels that these have.
 func queries(t *testing.T, expressions []string) {
 	t.Helper()
-	served, _, err := allMetrics(t.Context())
+	served, _, _, err := allMetrics(t.Context())
 	require.NoError(t, err)
 	labels := map[string][]string{}
 	for _, m := range served {

@@ -36,6 +36,7 @@ func (a *app) workerCmd() *cobra.Command {
 	}
 	a.configFlag(cmd, "instance", "worker.instance", "name of this worker on its host")
 	a.configFlag(cmd, "host", "host.id", "name of this host")
+	a.configFlag(cmd, "metrics", "metrics.listen", "address of its metrics")
 	return cmd
 }
 
@@ -79,6 +80,11 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 	if err != nil {
 		return err
 	}
+	metrics, err := c.serveMetrics(append(w.Collectors(), rpcCalls{node.Calls})...)
+	if err != nil {
+		return err
+	}
+	defer metrics.close()
 	return c.drive(ctx, w)
 }
 
