@@ -117,7 +117,9 @@ type Path struct {
 	ID       string `json:"id"` // from sectorstore.json
 	CanSeal  bool   `json:"can_seal"`
 	CanStore bool   `json:"can_store"`
-	Capacity uint64 `json:"capacity"` // bytes lpseal may fill
+	// Capacity is how many bytes may be promised to sectors: on a sealing path what is
+	// free and what the sectors being sealed have written of their promises.
+	Capacity uint64 `json:"capacity"`
 	Free     uint64 `json:"free"`     // bytes the file system has
 	Reserved uint64 `json:"reserved"` // bytes promised to sectors, from Redis
 	Weight   uint64 `json:"weight"`
