@@ -19,6 +19,7 @@ import (
 const (
 	sessionCookie = "lpseal_session"
 	sessionTTL    = 7 * 24 * time.Hour
+	maxBody       = 1 << 20 // bytes: forms, and asynqmon's lists of task IDs
 )
 
 // contentPolicy is for our own pages: all from this server, no inline script or style.
@@ -47,6 +48,7 @@ func headers(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
 }

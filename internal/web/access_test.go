@@ -145,6 +145,14 @@ func TestSignInLeadsNowhereElse(t *testing.T) {
 	}
 }
 
+func TestSignInReadsNoMoreThanAForm(t *testing.T) {
+	t.Parallel()
+	_, v := guarded(t)
+	// The right token, behind more than anybody types.
+	got := v.post("/login", url.Values{"next": {strings.Repeat("x", 2<<20)}, "token": {token}})
+	require.Equal(t, http.StatusForbidden, got.StatusCode)
+}
+
 func TestTokenIsNeverShown(t *testing.T) {
 	t.Parallel()
 	_, v := guarded(t)

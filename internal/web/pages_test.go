@@ -275,6 +275,19 @@ func TestSectorLogIsCutUnlessAllIsAskedFor(t *testing.T) {
 	require.Less(t, strings.Index(cut, "the 59th time"), strings.Index(cut, "the 58th time"), "the newest first")
 }
 
+func TestSectorDoesNotShowWhatSignsAURL(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	id := sector(1)
+	require.NoError(t, f.store.Create(f.ctx, &jobs.Record{
+		ID: id, Version: 1, Created: f.now, CommD: commitment("CommD", id), Stages: map[jobs.Stage]jobs.StageRecord{},
+		Pieces: []jobs.Piece{{CID: commitment("piece", id), Size: 2048, RawSize: 2000, Source: "https://me:secret@data.example/a.car?X-Signature=secret#secret"}},
+	}, "test"))
+	got := f.serve(nil).page("/sectors/s-t01000-1")
+	require.Contains(t, got, "from https://data.example/a.car?…")
+	require.NotContains(t, got, "secret")
+}
+
 func TestSectorIsShownWhileTheNodeIsAway(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)

@@ -43,6 +43,7 @@ func loadPages() (*pages, error) {
 		"bytes":   humanize.IBytes,
 		"padded":  func(n abi.PaddedPieceSize) string { return humanize.IBytes(uint64(n)) },
 		"comma":   func(n uint64) string { return humanize.BigComma(new(big.Int).SetUint64(n)) },
+		"source":  sourceText,
 		"number":  func(n int) string { return humanize.Comma(int64(n)) },
 		"percent": func(part, whole uint64) uint64 { return 100 * part / max(whole, 1) },
 		"upto":    func(n int) []struct{} { return make([]struct{}, max(n, 0)) },

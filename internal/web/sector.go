@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -158,6 +159,20 @@ func facts(r *jobs.Record) []fact {
 		say("found on path", fmt.Sprintf("%s: %v", at.Path, at.Files))
 	}
 	return out
+}
+
+// sourceText is where a piece comes from, without what signs a URL: whoever sees the page
+// need not be able to fetch the data.
+func sourceText(source string) string {
+	u, err := url.Parse(source)
+	if err != nil || u.Host == "" {
+		return source
+	}
+	u.User, u.Fragment = nil, ""
+	if u.RawQuery != "" {
+		u.RawQuery = "…"
+	}
+	return u.String()
 }
 
 func defined(c cid.Cid) string {

@@ -63,15 +63,20 @@ function morph(now, then) {
   }
 }
 
+// say tells whoever listens to the page only what is new.
+function say(text) {
+  if (pulse.textContent !== text) pulse.textContent = text;
+}
+
 async function live() {
   if (!document.hidden) {
     try {
       await refresh();
       wait = every;
-      pulse.textContent = "live";
+      say("live");
     } catch {
       wait = Math.min(2 * wait, longest);
-      pulse.textContent = "no answer since " + answered.toLocaleTimeString();
+      say("no answer since " + answered.toLocaleTimeString());
     }
     pulse.hidden = false;
     pulse.classList.toggle("lost", wait !== every);
