@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
@@ -35,7 +36,7 @@ type block struct {
 }
 
 // needs are what a test machine lacks.
-var needs = []string{"make", "Lotus node", "systemd", "Docker", "GPU", "root"}
+var needs = []string{"make", "Lotus node", "systemd", "Docker", "GPU", "root", "downloads"}
 
 // onFleet is a page's line that has the README's fleet started first.
 const onFleet = "<!-- docs test: on the fleet -->"
@@ -237,4 +238,34 @@ func anchors(t *testing.T, page string) (out []string) {
 		out = append(out, kept)
 	}
 	return out
+}
+
+// TestTroubleshootingQuotesTheProgram sees that what the page says that lpseal says is what it
+// says: each quoted text, but for what … stands for, is in the source.
+func TestTroubleshootingQuotesTheProgram(t *testing.T) {
+	t.Parallel()
+	var source strings.Builder
+	for _, dir := range []string{"jobs", "scheduler", "worker", "chain", "configs", "ffi", "internal"} {
+		require.NoError(t, filepath.WalkDir(filepath.Join(top, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			source.Write(b)
+			return err
+		}))
+	}
+	page, err := os.ReadFile(filepath.Join(top, "docs", "how-to", "troubleshooting.md"))
+	require.NoError(t, err)
+	quotes := 0
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+ [^`]+)`").FindAllStringSubmatch(string(page), -1) {
+		for _, part := range regexp.MustCompile(`…|"`).Split(m[1], -1) {
+			if part = strings.TrimSpace(part); len(part) < 10 {
+				continue
+			}
+			quotes++
+			require.True(t, strings.Contains(source.String(), part), "troubleshooting.md quotes %q, which the program does not say", part)
+		}
+	}
+	require.Greater(t, quotes, 25)
 }

@@ -174,14 +174,20 @@ func TestShippedCompose(t *testing.T) {
 	require.Contains(t, endpoints[0].URL, "devnet:1234")
 }
 
-// queries sees that expressions use metrics that are served, with labels that these have.
+// queries sees that expressions use metrics that there are, with labels that these have.
 func queries(t *testing.T, expressions []string) {
 	t.Helper()
-	served, _, _, err := allMetrics(t.Context())
+	served, scheduler, own, err := allMetrics(t.Context())
 	require.NoError(t, err)
 	labels := map[string][]string{}
-	for _, m := range served {
-		labels[m.name] = m.labels
+	for _, m := range slices.Concat(served, scheduler, own) {
+		if m.kind != "histogram" {
+			labels[m.name] = m.labels
+			continue
+		}
+		for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+			labels[m.name+suffix] = m.labels
+		}
 	}
 	metric := regexp.MustCompile(`(lpseal_\w+)(?:\{([^}]*)\})?`)
 	matcher := regexp.MustCompile(`(\w+)(?:=|!=|=~|!~)"`)
@@ -227,9 +233,19 @@ func TestShippedAlerts(t *testing.T) {
 	}
 	require.NotEmpty(t, expressions)
 	queries(t, expressions)
-	var scrape []map[string]any
-	require.NoError(t, yaml.Unmarshal([]byte(shipped(t, "prometheus/scrape.yaml")), &scrape))
-	require.Contains(t, shipped(t, "prometheus/scrape.yaml"), configs.Default().Web.Listen)
+}
+
+func TestShippedScrapes(t *testing.T) {
+	t.Parallel()
+	text := shipped(t, "prometheus/scrape.yaml")
+	var jobs []map[string]any
+	require.NoError(t, yaml.Unmarshal([]byte(text), &jobs))
+	require.Contains(t, text, `"`+configs.Default().Web.Listen+`"`)
+	for _, name := range []string{"lpseal.yaml", "worker-main.yaml", "worker-gpu0.yaml"} {
+		var file struct{ Metrics struct{ Listen string } }
+		require.NoError(t, yaml.Unmarshal([]byte(shipped(t, name)), &file))
+		require.Contains(t, text, `"`+file.Metrics.Listen+`"`, name)
+	}
 }
 
 func TestShippedDashboard(t *testing.T) {
