@@ -13,4 +13,23 @@
 //
 // Every published size is sealed. From 32 GiB on, tree-c and tree-r-last are cut into
 // base trees with a file each (forest.go).
+//
+// # Memory
+//
+// What a stage holds at most, with S the sector's size, L its layers and T threads; a
+// test holds it at 8 MiB. The columns are for 16 threads.
+//
+//	stage                  bytes                       8 MiB   512 MiB   32 GiB   64 GiB
+//	tree_d                 T·1 MiB + S/4096 + 1/4 MiB  16 MiB  16 MiB    24 MiB   32 MiB
+//	sdr, a parent cache    2·S + 4 MiB                 20 MiB  1.0 GiB   64 GiB   128 GiB
+//	  while it is written  (T+3)·1 MiB                 19 MiB  19 MiB    19 MiB   19 MiB
+//	sdr without            3.75·S + 1 MiB              31 MiB  1.9 GiB   120 GiB  240 GiB
+//	tree_rc                T·(L+7)/8 MiB + S/2048      20 MiB  20 MiB    53 MiB   69 MiB
+//	                       + 1 MiB
+//	c1                     30 times its output         6 MiB   8 MiB     1.2 GiB  1.2 GiB
+//	verify                 16 times that               4 MiB   4 MiB     0.6 GiB  0.6 GiB
+//	unseal                 as sdr, and 4 MiB           24 MiB  1.0 GiB   64 GiB   128 GiB
+//
+// From 32 GiB on the output of c1 is some 40 MB of JSON, computed and not measured: no
+// sector of that size was sealed with this package yet.
 package native

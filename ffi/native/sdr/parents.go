@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sync/errgroup"
@@ -40,9 +41,13 @@ const cacheChunk = 1 << 14
 // stops early when ctx ends.
 func (g *Graph) ParentList(ctx context.Context, threads int) (ParentList, error) {
 	list := make(ParentList, Parents*g.nodes)
-	err := g.eachChunk(ctx, threads, func(first, n int) error {
-		g.fill(list[Parents*first:Parents*(first+n)], first)
-		return nil
+	err := g.eachChunk(ctx, threads, func() func(first, n int) error {
+		return func(first, n int) error {
+			for node := first; node < first+n; node++ {
+				g.Parents(uint32(node), (*[Parents]uint32)(list[Parents*node:]))
+			}
+			return nil
+		}
 	})
 	if err != nil {
 		return nil, err
@@ -50,25 +55,29 @@ func (g *Graph) ParentList(ctx context.Context, threads int) (ParentList, error)
 	return list, nil
 }
 
-func (g *Graph) eachChunk(ctx context.Context, threads int, do func(first, n int) error) error {
-	group, live := errgroup.WithContext(ctx)
-	group.SetLimit(max(1, threads))
-	for first := 0; first < g.Nodes(); first += cacheChunk {
+// eachChunk runs up to threads goroutines, each with a worker's function of its own,
+// over all nodes.
+func (g *Graph) eachChunk(ctx context.Context, threads int, worker func() func(first, n int) error) error {
+	var taken atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range max(1, threads) {
 		group.Go(func() error {
-			if err := live.Err(); err != nil {
-				return err
+			do := worker()
+			for {
+				first := int(taken.Add(cacheChunk)) - cacheChunk
+				if first >= g.Nodes() {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := do(first, min(cacheChunk, g.Nodes()-first)); err != nil {
+					return err
+				}
 			}
-			return do(first, min(cacheChunk, g.Nodes()-first))
 		})
 	}
 	return group.Wait()
-}
-
-// fill lists the parents of the nodes from first on.
-func (g *Graph) fill(list []uint32, first int) {
-	for n := range len(list) / Parents {
-		g.Parents(uint32(first+n), (*[Parents]uint32)(list[Parents*n:]))
-	}
 }
 
 // ParentFile is a ParentCache in a file of rust-fil-proofs' format: little-endian
@@ -168,15 +177,20 @@ func (g *Graph) write(ctx context.Context, f *os.File, threads int) (digestHex s
 	if err := f.Truncate(int64(g.nodes) * parentBytes); err != nil {
 		return "", err
 	}
-	err = g.eachChunk(ctx, threads, func(first, n int) error {
-		list := make([]uint32, Parents*n)
-		g.fill(list, first)
-		raw := make([]byte, 0, len(list)*4)
-		for _, p := range list {
-			raw = binary.LittleEndian.AppendUint32(raw, p)
+	err = g.eachChunk(ctx, threads, func() func(first, n int) error {
+		buf := make([]byte, 0, cacheChunk*parentBytes)
+		return func(first, n int) error {
+			raw := buf
+			for node := first; node < first+n; node++ {
+				var parents [Parents]uint32
+				g.Parents(uint32(node), &parents)
+				for _, p := range parents {
+					raw = binary.LittleEndian.AppendUint32(raw, p)
+				}
+			}
+			_, err := f.WriteAt(raw, int64(first)*parentBytes)
+			return err
 		}
-		_, err := f.WriteAt(raw, int64(first)*parentBytes)
-		return err
 	})
 	if err != nil {
 		return "", err

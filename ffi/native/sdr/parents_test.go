@@ -17,9 +17,11 @@ func TestCacheNames(t *testing.T) {
 	t.Parallel()
 	for i, size := range []int{2 << 10, 8 << 20, 512 << 20, 32 << 30, 64 << 30} {
 		for _, proof := range []int{i, i + 5} {
-			require.True(t, NewGraph([32]byte{byte(proof)}, size/LabelSize, proof < 5).CacheKnown(), "seal proof %d", proof)
+			g := &Graph{nodes: uint64(size / LabelSize), porepID: [32]byte{byte(proof)}}
+			require.True(t, g.CacheKnown(), "seal proof %d", proof)
 		}
-		require.False(t, NewGraph([32]byte{byte(i + 10)}, size/LabelSize, false).CacheKnown(), "synthetic proofs have graphs of their own")
+		g := &Graph{nodes: uint64(size / LabelSize), porepID: [32]byte{byte(i + 10)}}
+		require.False(t, g.CacheKnown(), "synthetic proofs have graphs of their own")
 	}
 	require.Equal(t, "v28-sdr-parent-3f0eef38bb48af1f48ad65e14eb85b4ebfc167cec18cd81764f6d998836c9899.cache", NewGraph([32]byte{}, 64, true).CacheName())
 	require.Equal(t, "v28-sdr-parent-5eed212119fd91aa6220a27f31a8966444a9381842bceb3a1ea61525bd47a5b5.cache", NewGraph([32]byte{6}, 1<<18, false).CacheName())
