@@ -51,6 +51,7 @@ vuln: ## look for known vulnerabilities; skipped, with the reason, if the databa
 
 # --- filecoin-ffi: needs Rust, pkg-config, libhwloc-dev; see docs/how-to/ffi.md ---
 # FFI_GPU=cuda or opencl builds for GPUs; FFI_JOBS=2 bounds the compilers.
+comma := ,
 FFI_BUILD := go build -trimpath -tags filcrypto,nofvm -ldflags "-X github.com/lpseal/lpseal/internal/cli.Version=$(STAMP)"
 
 ffi: ## build filecoin-ffi into the user's cache folder and attach it (go.work)
@@ -65,6 +66,9 @@ params-ffi: build-ffi ## make test parameters for 2 KiB sectors, once (1.1 GB)
 test-ffi: params-ffi ## run the tests of the prover filcrypto, with real proofs
 	go test -tags filcrypto,nofvm -timeout 60m ./ffi/...
 
+bench-ffi: build-ffi ## compare the provers, and write docs/benchmarks-ffi.md (SIZES=8MiB,512MiB)
+	GOWORK=off go run ./internal/benchpage --ffi bin/lpseal --sizes $(or $(SIZES),8MiB$(comma)512MiB) $(BENCH_FFI_FLAGS)
+
 demo-ffi: params-ffi ## the demo with real Groth16 proofs, verified by the embedded node in pure Go
 	bin/lpseal demo --prover filcrypto --sector-size 2KiB $(if $(DATA),--data "$(DATA)")
 # --- end of filecoin-ffi ---
@@ -72,4 +76,4 @@ demo-ffi: params-ffi ## the demo with real Groth16 proofs, verified by the embed
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test race deps lint generate check-generated cross bench vuln clean ffi build-ffi params-ffi test-ffi demo-ffi
+.PHONY: help build demo test race deps lint generate check-generated cross bench vuln clean ffi build-ffi params-ffi test-ffi demo-ffi bench-ffi

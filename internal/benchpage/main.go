@@ -2,6 +2,7 @@
 //
 //	go run ./internal/benchpage          run them, write the page
 //	go run ./internal/benchpage --once   run each once, to see that it still does
+//	go run ./internal/benchpage --ffi P  compare the provers in program P, write docs/benchmarks-ffi.md
 package main
 
 import (
@@ -45,7 +46,16 @@ var suites = []suite{
 
 func main() {
 	once := flag.Bool("once", false, "run each benchmark once and write nothing")
+	program := flag.String("ffi", "", "compare the provers of this program, built with filecoin-ffi, and write "+ffiPage)
+	sizes := flag.String("sizes", "8MiB,512MiB", "with -ffi: sector sizes")
 	flag.Parse()
+	if *program != "" {
+		if err := compareProvers(*program, strings.Split(*sizes, ","), *once); err != nil {
+			fmt.Fprintln(os.Stderr, "benchpage:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*once); err != nil {
 		fmt.Fprintln(os.Stderr, "benchpage:", err)
 		os.Exit(1)

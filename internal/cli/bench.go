@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ func (a *app) benchCmd() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.benchSeal(cmd, &f) },
 	}
 	flags := seal.Flags()
-	flags.StringVar(&f.backend, "backend", jobs.NativeProver, "prover: native")
+	flags.StringVar(&f.backend, "backend", jobs.NativeProver, "prover: native or filcrypto")
 	flags.StringVar(&f.size, "sector-size", "2KiB", "2KiB, 8MiB, …")
 	flags.Int64Var(&f.proof, "seal-proof", -1, "registered seal proof (default V1_1 of the size)")
 	flags.StringVar(&f.miner, "miner", "1000", "miner's actor ID")
@@ -49,14 +50,18 @@ func (a *app) benchCmd() *cobra.Command {
 }
 
 func (a *app) benchSeal(cmd *cobra.Command, f *benchFlags) (err error) {
-	if f.backend != jobs.NativeProver {
-		return usage("write --backend native", "backend %q is not in this program", f.backend)
+	if _, ok := provers[f.backend]; !ok {
+		return usage("make build-ffi builds a program that has filcrypto", "backend %q is not in this program", f.backend)
 	}
 	seal, err := f.seal()
 	if err != nil {
 		return err
 	}
-	opts := native.BenchOptions{Seal: seal, Dir: f.dir, Threads: f.threads}
+	prover, err := newBackend(f.backend, backendOptions{threads: f.threads, log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	opts := native.BenchOptions{Seal: seal, Dir: f.dir, Threads: f.threads, Prover: prover}
 	if f.data != "" {
 		file, err := os.Open(f.data)
 		if err != nil {
@@ -79,7 +84,7 @@ func (a *app) benchSeal(cmd *cobra.Command, f *benchFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	return a.emit(res, func(w io.Writer) error { return benchTable(w, seal, uint64(size), res) })
+	return a.emit(res, func(w io.Writer) error { return benchTable(w, f.backend, seal, uint64(size), res) })
 }
 
 func (f *benchFlags) seal() (s jobs.Seal, err error) {
@@ -148,8 +153,8 @@ func sealProof(size string) (abi.RegisteredSealProof, error) {
 }
 
 // benchTable prints in the manner of lotus-bench: a line for each step, with its speed.
-func benchTable(w io.Writer, s jobs.Seal, size uint64, r native.BenchResult) error {
-	fmt.Fprintf(w, "----\nresults (%s) sector %s, %s, seal proof %d\n", jobs.NativeProver, s.ID, humanize.IBytes(size), s.Proof)
+func benchTable(w io.Writer, backend string, s jobs.Seal, size uint64, r native.BenchResult) error {
+	fmt.Fprintf(w, "----\nresults (%s) sector %s, %s, seal proof %d\n", backend, s.ID, humanize.IBytes(size), s.Proof)
 	var total float64
 	for _, step := range []struct {
 		name    string
