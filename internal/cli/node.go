@@ -23,13 +23,9 @@ func (c *cluster) dial(ctx context.Context) (*chain.Client, error) {
 // dialSender connects to the node for sending, too. What is signed is journaled in Redis
 // and on this host's disk before it is pushed (design rule 13); the second result closes both.
 func (c *cluster) dialSender(ctx context.Context) (*chain.Client, func(), error) {
-	var senders []address.Address
-	if a := c.cfg.Chain.Sender.Address; a != "" {
-		sender, err := address.NewFromString(a)
-		if err != nil {
-			return nil, nil, fmt.Errorf("chain.sender.address: %w", err)
-		}
-		senders = append(senders, sender)
+	senders, err := c.senders()
+	if err != nil {
+		return nil, nil, err
 	}
 	dir := c.cfg.Chain.JournalDir
 	if dir == "" {
@@ -55,6 +51,19 @@ func (c *cluster) dialSender(ctx context.Context) (*chain.Client, func(), error)
 		node.Close()
 		_ = disk.Close() // every write was fsynced
 	}, nil
+}
+
+// senders are the configured ones; none leaves the choice to the chain client.
+func (c *cluster) senders() ([]address.Address, error) {
+	a := c.cfg.Chain.Sender.Address
+	if a == "" {
+		return nil, nil
+	}
+	sender, err := address.NewFromString(a)
+	if err != nil {
+		return nil, fmt.Errorf("chain.sender.address: %w", err)
+	}
+	return []address.Address{sender}, nil
 }
 
 func (c *cluster) dialAs(ctx context.Context, cfg chain.Config) (*chain.Client, error) {
