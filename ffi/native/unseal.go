@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/lpseal/lpseal/ffi/native/fr32"
@@ -33,7 +34,7 @@ func (p *Prover) Unseal(ctx context.Context, s jobs.Seal, sealed, _ string, offs
 // WithKeys gives a prover whose Unseal keeps the keys it makes in a folder, so that
 // another range of a sector costs its decoding only. A key is a file as large as the
 // sector, named by the replica id and thereby bound to all that made it; who gave the
-// folder removes it.
+// folder, which is made if need be, removes it.
 func (p *Prover) WithKeys(folder string) *Prover {
 	with := *p
 	with.keys = folder
@@ -78,6 +79,9 @@ func (r replica) unseal(ctx context.Context, p *Prover, sealed string, offset, s
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
+		}
+		if err := os.MkdirAll(p.keys, 0o755); err != nil {
+			return fileFault(err) // now, and not when the key is made
 		}
 	}
 	key, err := r.label(ctx, p, 0, nil, func(int, []byte) error { return nil }, report)

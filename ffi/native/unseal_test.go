@@ -38,7 +38,7 @@ func TestUnsealRanges(t *testing.T) {
 // sector's own.
 func TestUnsealReusesKeys(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	folder := filepath.Join(t.TempDir(), "keys")
 	steps := func(p *Prover, v vector, s jobs.Seal, f jobs.Folders, offset uint64) (steps []string) {
 		var out bytes.Buffer
 		require.NoError(t, p.Unseal(t.Context(), s, f.Sealed, "", offset, 500, &out, func(p jobs.Progress) { steps = append(steps, p.Step) }))
@@ -68,6 +68,11 @@ func TestUnsealReusesKeys(t *testing.T) {
 	require.Equal(t, v.Files[layerFile(2)], digest(key))
 	require.NoError(t, os.Truncate(filepath.Join(folder, hex.EncodeToString(id[:])+".key"), 100))
 	require.ErrorContains(t, p.Unseal(t.Context(), s, f.Sealed, "", 0, 1, new(bytes.Buffer), nil), "has 100 bytes")
+
+	err = plain.WithKeys(f.Sealed).Unseal(t.Context(), s, f.Sealed, "", 0, 1, new(bytes.Buffer), func(jobs.Progress) { t.Error("a key was made that cannot be kept") })
+	fault, ok := jobs.Classify(t.Context(), err)
+	require.True(t, ok)
+	require.Equal(t, jobs.Transient, fault.Class)
 }
 
 // TestDecodeAcrossBuffers takes a range of several decoding steps that starts and
