@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
@@ -150,4 +151,19 @@ func TestBadParametersAreNotUsed(t *testing.T) {
 	requireClass(t, err, jobs.Busy)
 	require.ErrorContains(t, err, "it is damaged or of another origin")
 	requireClass(t, p.Verify(t.Context(), s, make([]byte, 192), nil), jobs.Busy)
+}
+
+// BenchmarkC2 shows what a process that keeps the parameters in memory saves: the
+// first proof reads them, the second does not.
+func BenchmarkC2(b *testing.B) {
+	p, v := provesWithTestParameters(b), provertest.Named(b, "2k-data")
+	s, f := provertest.Sealed(b, p, p, v)
+	c1, err := p.C1(b.Context(), s, f)
+	require.NoError(b, err)
+	for _, which := range []string{"first-s", "second-s"} {
+		start := time.Now()
+		_, err := p.C2(b.Context(), s, c1)
+		require.NoError(b, err)
+		b.ReportMetric(time.Since(start).Seconds(), which)
+	}
 }

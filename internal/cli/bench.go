@@ -46,7 +46,7 @@ func (a *app) benchCmd() *cobra.Command {
 	flags.StringVar(&f.data, "data", "", "file with raw data, zero-padded to the sector (default committed capacity)")
 	flags.StringVar(&f.dir, "dir", "", "folder for the files, kept (default a temporary one, removed)")
 	flags.IntVar(&f.threads, "threads", 0, "threads of a stage (default all processors)")
-	return group("bench", "Measure", a.jsonFlag(seal))
+	return group("bench", "Measure", a.jsonFlag(seal), a.benchLabelsCmd())
 }
 
 func (a *app) benchSeal(cmd *cobra.Command, f *benchFlags) (err error) {

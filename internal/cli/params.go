@@ -104,7 +104,7 @@ func (a *app) paramsFetchCmd() *cobra.Command {
 		Args:  args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(f.sizes) == 0 {
-				return usage("write --sector-size 32GiB: all sizes together have more than 250 GiB", "--sector-size is missing")
+				return usage("write --sector-size 32GiB, say: the larger sizes have tens of gigabytes each", "--sector-size is missing")
 			}
 			files, err := f.files()
 			if err != nil {

@@ -85,6 +85,7 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 		return err
 	}
 	defer metrics.close()
+	go c.warnOfSlowLabels(ctx, lanes)
 	return c.drive(ctx, w)
 }
 
