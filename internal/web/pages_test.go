@@ -269,6 +269,7 @@ func TestSectorLogIsCutUnlessAllIsAskedFor(t *testing.T) {
 	v := f.serve(nil)
 	cut, all := v.page("/sectors/s-t01000-1"), v.page("/sectors/s-t01000-1?log=all")
 	require.Contains(t, cut, "Show the whole log")
+	require.Equal(t, 100, strings.Count(v.get("/sectors/s-t01000-1").body, `<td class="num mono"><time`))
 	require.NotContains(t, cut, "added: committed capacity")
 	require.Contains(t, all, "added: committed capacity")
 	require.NotContains(t, all, "Show the whole log")
