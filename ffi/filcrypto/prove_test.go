@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,5 +167,20 @@ func BenchmarkC2(b *testing.B) {
 		_, err := p.C2(b.Context(), s, c1)
 		require.NoError(b, err)
 		b.ReportMetric(time.Since(start).Seconds(), which)
+	}
+}
+
+// TestManifestIsTheLibrarys: the digests that parameters are known by are those of
+// the filecoin-ffi that is built.
+func TestManifestIsTheLibrarys(t *testing.T) {
+	t.Parallel()
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/filecoin-project/filecoin-ffi").Output()
+	require.NoError(t, err)
+	for ours, theirs := range map[string]string{"parameters.json": "parameters.json", "srs.json": "srs-inner-product.json"} {
+		want, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), theirs))
+		require.NoError(t, err)
+		got, err := os.ReadFile(filepath.Join("..", "..", "internal", "params", ours))
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got), theirs)
 	}
 }
