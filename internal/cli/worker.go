@@ -139,7 +139,7 @@ func (c *cluster) openFiles(role crash.Role) (*files.Host, error) {
 			}
 			return r.Stage(s).Fence, nil
 		},
-		Role: role, Log: c.logs.of("files"),
+		Wanted: c.store.AnyOpen, Role: role, Log: c.logs.of("files"),
 	})
 }
 

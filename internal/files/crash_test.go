@@ -185,6 +185,12 @@ func operations() map[string]struct {
 		"abandon, stored at home": {same, stored, func(ctx context.Context, h *Host, r *jobs.Record) error {
 			return h.Abandon(ctx, r)
 		}},
+		"finalize the last owner of a piece": {apart, withPiece(stored), func(ctx context.Context, h *Host, r *jobs.Record) error {
+			return lastOwner(h, r, func() error { return h.Finalize(ctx, r) })
+		}},
+		"abandon the last owner of a piece": {apart, withPiece(sealed), func(ctx context.Context, h *Host, r *jobs.Record) error {
+			return lastOwner(h, r, func() error { return h.Abandon(ctx, r) })
+		}},
 		"take a piece in": {apart, sealed, func(ctx context.Context, h *Host, r *jobs.Record) error {
 			_, err := h.UploadPiece(ctx, r.Home, h.root(r.Home).file(r.ID, jobs.TreeDFile), nil)
 			return err

@@ -26,6 +26,9 @@ type Options struct {
 	// Fence reads a stage's fence from the record, so that the file service refuses
 	// what an older claim still sends. nil refuses nothing.
 	Fence func(context.Context, jobs.SectorID, jobs.Stage) (int, error)
+	// Wanted says whether a sector other than this one, still in the pipeline, fits; one
+	// that cannot be read does. It guards uploaded data; nil keeps all of it.
+	Wanted func(ctx context.Context, but jobs.SectorID, fits func(*jobs.Record) bool) (bool, error)
 	// Stall is how long a transfer may stand still; 0 is one minute.
 	Stall time.Duration
 	// Role names this process to the crash tests.

@@ -174,8 +174,8 @@ func (h *Host) fetch(ctx context.Context, from remoteDepot, id jobs.SectorID, na
 }
 
 // UploadPiece brings a file to a path, here or on another host, and returns where it
-// lies there: the Source of a piece. The same bytes are brought once. They stay
-// until they are removed by hand: other sectors may hold the same piece.
+// lies there: the Source of a piece. The same bytes are brought once, and stay until
+// the last sector that names them is finalized or removed.
 func (h *Host) UploadPiece(ctx context.Context, path, file string, report func(done int64)) (source string, err error) {
 	defer func() { err = Classify(err, "upload "+file) }()
 	if report == nil {
@@ -207,8 +207,8 @@ func (h *Host) UploadPiece(ctx context.Context, path, file string, report func(d
 		placed, err := h.askArrival(ctx, to.peer, http.MethodPost, uri, asker{}, nil)
 		return placed.Source, err
 	}
-	if source, ok := p.piece(digest); ok {
-		return source, nil
+	if source, ok, err := h.brought(p, digest); ok || err != nil {
+		return source, err
 	}
 	dst, err := h.disk.open(p.pieceArrival(digest), 0)
 	if err != nil {

@@ -73,7 +73,8 @@ func (h *Host) DropLayers(_ context.Context, r *jobs.Record) (err error) {
 }
 
 // Finalize removes all scratch of a sector whose lasting files were stored: it looks
-// at them once more before the only other copy goes. The caller holds the sector's
+// at them once more before the only other copy goes. Uploaded data that no other sector
+// needs goes too. The caller holds the sector's
 // lock exclusively.
 func (h *Host) Finalize(ctx context.Context, r *jobs.Record) (err error) {
 	defer blame(&err, "finalize", r.ID)
@@ -87,12 +88,16 @@ func (h *Host) Finalize(ctx context.Context, r *jobs.Record) (err error) {
 	if err := h.checkStored(ctx, r); err != nil {
 		return err
 	}
-	return h.removeScratch(r, p, jobs.Finalize)
+	if err := h.removeScratch(r, p, jobs.Finalize); err != nil {
+		return err
+	}
+	return h.releasePieces(ctx, r, jobs.Finalize)
 }
 
-// Abandon removes a dead sector's files from its home path; stored files stay. The
+// Abandon removes a dead sector's files from its home path, and uploaded data that no
+// other sector needs; stored files stay. The
 // caller holds the sector's lock exclusively.
-func (h *Host) Abandon(_ context.Context, r *jobs.Record) (err error) {
+func (h *Host) Abandon(ctx context.Context, r *jobs.Record) (err error) {
 	defer blame(&err, "abandon", r.ID)
 	if r.Home == "" {
 		return nil // never placed
@@ -101,7 +106,10 @@ func (h *Host) Abandon(_ context.Context, r *jobs.Record) (err error) {
 	if err != nil {
 		return err
 	}
-	return h.removeScratch(r, p, jobs.RecoverAbandon)
+	if err := h.removeScratch(r, p, jobs.RecoverAbandon); err != nil {
+		return err
+	}
+	return h.releasePieces(ctx, r, jobs.RecoverAbandon)
 }
 
 // removeScratch removes what the pipeline left on the home path. Where the sector

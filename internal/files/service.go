@@ -258,7 +258,9 @@ func (h *Host) servePiece(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if source, ok := p.piece(digest); ok {
+	if source, ok, err := h.brought(p, digest); err != nil {
+		return err
+	} else if ok {
 		writeJSON(w, http.StatusOK, arrivalState{Done: true, Source: source})
 		return nil
 	}

@@ -107,3 +107,17 @@ func testSweepSteps(b *bench) {
 	_, _, err := b.store.Sweep(b.ctx, "x/y", 10)
 	require.ErrorContains(b, err, `sweep at "x/y"`)
 }
+
+func testAnyOpen(b *bench) {
+	a, c := b.create(1).ID, b.create(2).ID
+	require.NoError(b, b.store.SetDue(b.ctx, c, noon.Add(1000*time.Hour)), "however late it is due")
+	open := func(but jobs.SectorID, want jobs.SectorID) bool {
+		found, err := b.store.AnyOpen(b.ctx, but, func(r *jobs.Record) bool { return r.ID == want })
+		require.NoError(b, err)
+		return found
+	}
+	require.True(b, open(a, c))
+	require.False(b, open(c, c), "other than this one")
+	b.apply(c, jobs.Finished{Outcome: jobs.Committed})
+	require.False(b, open(a, c), "it has left the pipeline")
+}

@@ -46,6 +46,7 @@ var conformance = []struct {
 	{"records are loaded in bulk, bad ones by name", testLoadMany},
 	{"all sectors are found, by miner too", testAll},
 	{"indexes follow the record", testIndexes},
+	{"any open sector is found", testAnyOpen},
 	{"a sweep mends every index", testSweep},
 	{"a sweep takes bounded steps", testSweepSteps},
 	{"a crash between any two writes is mended", testCrashes},

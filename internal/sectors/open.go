@@ -1,0 +1,39 @@
+package sectors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// farFuture is after every look that is ever due: all open sectors are due before.
+var farFuture = time.UnixMilli(1 << 52)
+
+// AnyOpen says whether a record in the pipeline other than one fits. A record that cannot be
+// read does: it may be a newer lpseal's. It reads every open record: it is for rare questions.
+func (s *Store) AnyOpen(ctx context.Context, but jobs.SectorID, fits func(*jobs.Record) bool) (bool, error) {
+	ids, err := s.Due(ctx, farFuture, 0)
+	if err != nil {
+		return false, fmt.Errorf("any open sector: %w", err)
+	}
+	for part := range slices.Chunk(ids, 1000) {
+		records, err := s.LoadMany(ctx, part)
+		var unreadable *UnreadableError
+		if errors.As(err, &unreadable) {
+			return true, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("any open sector: %w", err)
+		}
+		for _, r := range records {
+			if r != nil && r.ID != but && r.Outcome == jobs.Open && fits(r) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
