@@ -53,9 +53,27 @@ func (c *cluster) close() {
 	_ = c.logs.close()
 }
 
-// operator gives orders. It asks the node nothing, so it has none.
+// operator gives orders that ask the node nothing: they are taken while it is away.
 func (c *cluster) operator() (*scheduler.Scheduler, error) {
 	return c.scheduler(struct{ jobs.Chain }{}, "cli")
+}
+
+// order performs an operator's order. A roll-back must know whether a message is under
+// way (design rule 4), so it asks the node.
+func (c *cluster) order(ctx context.Context, id jobs.SectorID, e jobs.Event, by string) error {
+	op, err := c.operator()
+	if _, back := e.(jobs.RolledBack); back {
+		node, derr := c.dial(ctx)
+		if derr != nil {
+			return derr
+		}
+		defer node.Close()
+		op, err = c.scheduler(node, "cli")
+	}
+	if err != nil {
+		return err
+	}
+	return op.Order(ctx, id, e, by)
 }
 
 // who names the person behind an order, for the sector's log.

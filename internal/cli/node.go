@@ -15,9 +15,11 @@ import (
 	"github.com/lpseal/lpseal/scheduler"
 )
 
-// dial connects to the node for reading.
+// dial connects to the node for reading. What became of a message is read from the
+// journal that the senders share in Redis: without it every message would look as if it
+// had never been sent.
 func (c *cluster) dial(ctx context.Context) (*chain.Client, error) {
-	return c.dialAs(ctx, chain.Config{})
+	return c.dialAs(ctx, chain.Config{Journal: c.store.Journal()})
 }
 
 // dialSender connects to the node for sending, too. What is signed is journaled in Redis

@@ -13,11 +13,7 @@ import (
 
 // order performs an operator's order and says what is so now.
 func (a *app) order(ctx context.Context, c *cluster, id jobs.SectorID, e jobs.Event) error {
-	op, err := c.operator()
-	if err != nil {
-		return err
-	}
-	if err := op.Order(ctx, id, e, who()); err != nil {
+	if err := c.order(ctx, id, e, who()); err != nil {
 		return err
 	}
 	return a.emit(map[string]any{"sector": id, "order": e.String()}, func(w io.Writer) error {

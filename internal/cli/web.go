@@ -108,17 +108,9 @@ func (k *asker) Explain(ctx context.Context, id jobs.SectorID) (jobs.Action, job
 	return s.Explain(ctx, id)
 }
 
-// Order implements web.Scheduler. A retry must know whether a message is under way, so it asks
-// the node; the other orders ask nothing, and are taken while the node is away.
+// Order implements web.Scheduler.
 func (k *asker) Order(ctx context.Context, id jobs.SectorID, order jobs.Event, by string) error {
-	op, err := k.operator()
-	if _, retry := order.(jobs.RolledBack); retry {
-		op, err = k.scheduler(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	return op.Order(ctx, id, order, by)
+	return k.order(ctx, id, order, by)
 }
 
 func (k *asker) close() {

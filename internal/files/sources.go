@@ -81,7 +81,7 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 
 func webURL(u *url.URL) error {
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return jobs.Failf(jobs.Rejected, "%s is not an http or https URL", u.Redacted())
+		return jobs.Failf(jobs.Rejected, "%s is not an http or https URL", shown(u))
 	}
 	return nil
 }
@@ -155,12 +155,22 @@ func wrongSize(p jobs.Piece, has string) error {
 	return jobs.Failf(jobs.Data, "piece %s from %s %s bytes; its record says %d", p.CID, redacted(p.Source), has, p.RawSize)
 }
 
-// redacted keeps a URL's password out of faults and logs.
+// redacted keeps what opens the door out of faults and logs: a URL's user and
+// password, and its query, which signs it at many stores.
 func redacted(source string) string {
 	if u, err := url.Parse(source); err == nil {
-		return u.Redacted()
+		return shown(u)
 	}
 	return source
+}
+
+func shown(u *url.URL) string {
+	c := *u
+	c.User = nil
+	if c.RawQuery != "" {
+		c.RawQuery = "..."
+	}
+	return c.String()
 }
 
 func (s *Sources) openURL(ctx context.Context, p jobs.Piece, u *url.URL) (io.ReadCloser, error) {
@@ -168,7 +178,7 @@ func (s *Sources) openURL(ctx context.Context, p jobs.Piece, u *url.URL) (io.Rea
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		cancel()
-		return nil, jobs.Failf(jobs.Rejected, "piece source %s: %w", u.Redacted(), err)
+		return nil, jobs.Failf(jobs.Rejected, "piece source %s: %w", shown(u), err)
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
@@ -190,9 +200,9 @@ func (s *Sources) openURL(ctx context.Context, p jobs.Piece, u *url.URL) (io.Rea
 func checkAnswer(p jobs.Piece, u *url.URL, resp *http.Response) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code >= 500:
-		return jobs.Failf(jobs.Transient, "piece server answered %s for %s", resp.Status, u.Redacted())
+		return jobs.Failf(jobs.Transient, "piece server answered %s for %s", resp.Status, shown(u))
 	case code != http.StatusOK:
-		return jobs.Failf(jobs.Rejected, "piece server answered %s for %s", resp.Status, u.Redacted())
+		return jobs.Failf(jobs.Rejected, "piece server answered %s for %s", resp.Status, shown(u))
 	case resp.ContentLength >= 0 && uint64(resp.ContentLength) != p.RawSize:
 		return wrongSize(p, fmt.Sprintf("has %d", resp.ContentLength))
 	}
@@ -204,14 +214,18 @@ func checkAnswer(p jobs.Piece, u *url.URL, resp *http.Response) error {
 func sourceFault(ctx context.Context, u *url.URL, err error) error {
 	var fault *jobs.Fault
 	if errors.As(err, &fault) {
-		return fmt.Errorf("piece source %s: %w", u.Redacted(), fault)
+		return fmt.Errorf("piece source %s: %w", shown(u), fault)
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
 		err = cause
 	} else if cause != nil {
 		return cause
 	}
-	return jobs.Failf(jobs.Transient, "piece source %s: %w", u.Redacted(), err)
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // without the whole URL
+	}
+	return jobs.Failf(jobs.Transient, "piece source %s: %w", shown(u), err)
 }
 
 // exact reads as many bytes as the piece has, and makes sure that no more follow

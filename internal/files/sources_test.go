@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -185,4 +186,19 @@ func TestRedirectsAreCheckedWhereTheyConnect(t *testing.T) {
 	}
 	_, err := s.Open(context.Background(), piece(outer.URL, 5))
 	requireFault(t, err, jobs.Rejected)
+}
+
+// A presigned URL opens the door for whoever reads it in a fault, a log or a page.
+func TestFaultsDoNotShowWhatSignsAURL(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+	s := NewSources(SourceOptions{AllowPrivate: true})
+	piece := jobs.Piece{RawSize: 10, Source: strings.Replace(server.URL, "http://", "http://user:opensesame@", 1) + "/piece?X-Signature=opensesame"}
+	for _, state := range []string{"answers 500", "is gone"} {
+		_, err := s.Open(t.Context(), piece)
+		require.Error(t, err, state)
+		require.NotContains(t, err.Error(), "opensesame", state)
+		require.Contains(t, err.Error(), "/piece", state)
+		server.Close()
+	}
 }
