@@ -47,7 +47,7 @@ type crashCase struct {
 	point crash.Point
 }
 
-func (c crashCase) String() string { return crash.Name(c.role, c.row.Stage, c.point) }
+func (k crashCase) String() string { return crash.Name(k.role, k.row.Stage, k.point) }
 
 func crashCases() (all []crashCase) {
 	for _, row := range jobs.Stages {
