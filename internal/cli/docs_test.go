@@ -129,7 +129,7 @@ func TestDocs(t *testing.T) {
 }
 
 // docsPatience bounds one page.
-const docsPatience = 3 * time.Minute
+const docsPatience = 5 * time.Minute
 
 func runBlocks(t *testing.T, run []block) {
 	t.Helper()
