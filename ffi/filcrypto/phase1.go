@@ -16,14 +16,6 @@ const nodeSize = 32
 // each version of the proof.
 var sizeNames = [...]string{"2KiB", "8MiB", "512MiB", "32GiB", "64GiB"}
 
-// interactive says whether the proof is one that this package seals: V1 or V1_1.
-func interactive(p abi.RegisteredSealProof) error {
-	if p < 0 || int(p) >= 2*len(sizeNames) {
-		return jobs.Failf(jobs.Rejected, "seal proof %d is not an interactive one: lpseal seals numbers 0 to %d", p, 2*len(sizeNames)-1)
-	}
-	return nil
-}
-
 // treeName is the variant of Rust's enum of labels; it never got a version.
 func treeName(p abi.RegisteredSealProof) string {
 	return fmt.Sprintf("StackedDrg%sV1", sizeNames[int(p)%len(sizeNames)])

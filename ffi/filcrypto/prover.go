@@ -83,6 +83,14 @@ func (p *Prover) parameters(ctx context.Context, s jobs.Seal) error {
 	return p.Parameters(ctx, size)
 }
 
+// interactive says whether the proof is one that this package seals: V1 or V1_1.
+func interactive(p abi.RegisteredSealProof) error {
+	if p < 0 || int(p) >= 2*len(sizeNames) {
+		return jobs.Failf(jobs.Rejected, "seal proof %d is not an interactive one: lpseal seals numbers 0 to %d", p, 2*len(sizeNames)-1)
+	}
+	return nil
+}
+
 // checkSeal refuses what the library would take for a valid sector or die of.
 func checkSeal(s jobs.Seal) error {
 	if err := interactive(s.Proof); err != nil {

@@ -13,11 +13,14 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-func requireClass(t testing.TB, err error, want jobs.FaultClass, about ...any) *jobs.Fault {
-	require.Error(t, err, about...)
+func requireClass(t testing.TB, err error, want jobs.FaultClass, what string) {
+	require.Error(t, err, what)
+	require.Equal(t, want, faultOf(t, err).Class, "%s: %v", what, err)
+}
+
+func faultOf(t testing.TB, err error) *jobs.Fault {
 	fault, ok := jobs.Classify(context.Background(), err)
-	require.True(t, ok, about...)
-	require.Equal(t, want, fault.Class, "%v: %v", about, err)
+	require.True(t, ok, err)
 	return fault
 }
 
@@ -97,8 +100,8 @@ func badFiles(t *testing.T, p jobs.Prover) {
 	other := s
 	other.CommD = Named(t, "2k-cc").Seal(t).CommD
 	_, err = p.TreeRC(t.Context(), other, f, nil)
-	fault := requireClass(t, err, jobs.Input, "the data tree of other data")
-	require.Equal(t, jobs.TreeD, fault.From)
+	requireClass(t, err, jobs.Input, "the data tree of other data")
+	require.Equal(t, jobs.TreeD, faultOf(t, err).From)
 
 	layer := filepath.Join(f.Cache, jobs.LayerFiles(s.Proof)[0])
 	require.NoError(t, os.Truncate(layer, int64(v.Size)-32))
@@ -106,7 +109,8 @@ func badFiles(t *testing.T, p jobs.Prover) {
 	requireClass(t, err, jobs.Input, "a layer cut short")
 	require.NoError(t, os.Remove(layer))
 	_, err = p.TreeRC(t.Context(), s, f, nil)
-	require.True(t, requireClass(t, err, jobs.Input, "a layer gone").Missing)
+	requireClass(t, err, jobs.Input, "a layer gone")
+	require.True(t, faultOf(t, err).Missing)
 
 	b, err := os.ReadFile(f.Sealed)
 	require.NoError(t, err)

@@ -100,7 +100,7 @@ func unseal(t *testing.T, p jobs.Prover, v Vector, f jobs.Folders) {
 		require.Empty(t, left)
 	}
 	err := p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), room, 1, new(bytes.Buffer), nil)
-	requireClass(t, err, jobs.Rejected)
+	requireClass(t, err, jobs.Rejected, "bytes beyond the sector")
 }
 
 func keepsLayers(t *testing.T, p jobs.Prover) {
