@@ -53,7 +53,7 @@ type Chain struct {
 
 // Sender is the address that sends messages.
 type Sender struct {
-	Address string `key:"address" doc:"A control address of the miner that no other software sends from; empty: the first funded control address, else the worker."`
+	Address string `key:"address" doc:"A control address of the miner that no other software sends from; empty: the first funded control address."`
 	Shared  bool   `key:"shared" doc:"The key is shared with other software: the node assigns nonces, and lpseal never replaces a message."`
 }
 
@@ -97,7 +97,7 @@ type Host struct {
 // Worker is one worker daemon.
 type Worker struct {
 	Instance    string        `key:"instance" doc:"Its name on this host, [a-z0-9-]{1,40}."`
-	Lanes       []Lane        `key:"lanes" doc:"What it runs at a time. Classes: sdr, cpu, gpu, io. Without lanes a worker only serves files." example:"[{class: sdr, width: 2}, {class: cpu, width: 1}, {class: io, width: 2}, {class: gpu, gpu: rtx4090, device: \"0\", width: 1, prover: filcrypto}]"`
+	Lanes       []Lane        `key:"lanes" doc:"What it runs at a time. Classes: sdr, cpu, gpu, io. At least one." example:"[{class: sdr, width: 2}, {class: cpu, width: 1}, {class: io, width: 2}, {class: gpu, gpu: rtx4090, device: \"0\", width: 1, prover: filcrypto}]"`
 	Provers     StageProvers  `key:"provers" doc:"Stages that another prover makes than the lane's: both kinds write the same files. lpseal bench seal measures them."`
 	Paths       []StorePath   `key:"paths" doc:"Storage paths it serves: folders with a sectorstore.json (lpseal storage attach DIR)." example:"[{dir: /data/seal}, {dir: /data/store}]"`
 	Drain       time.Duration `key:"drain" doc:"How long a stop (SIGTERM) waits for work in hand. Child processes outlive it: the next start adopts them."`

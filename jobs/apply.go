@@ -122,7 +122,7 @@ func (e RolledBack) apply(r *Record, _ time.Time) error {
 	if redone[Store] {
 		r.Stored = nil
 	}
-	if e.To == SDR {
+	if e.To == SDR && r.Home != "" {
 		r.want(RecoverWipe)
 	}
 	return nil

@@ -241,6 +241,17 @@ func TestReleaseForgivesWhatHeld(t *testing.T) {
 	}
 }
 
+// TestRetryBeforePlacement: a sector without a home has nothing to wipe.
+func TestRetryBeforePlacement(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, SDR)
+	r.Home = ""
+	r, err := Apply(r, RolledBack{To: SDR, ByOrder: true}, noon)
+	require.NoError(t, err)
+	a, _ := Decide(r, f, p)
+	require.Equal(t, Placed{"p1"}, a.Event)
+}
+
 // TestHoldIsSaidOnce sees that a held recovery stage is not held again for ever.
 func TestHoldIsSaidOnce(t *testing.T) {
 	t.Parallel()

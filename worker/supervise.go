@@ -192,12 +192,13 @@ func (d *delivery) watch(ctx context.Context, c *child) (outcome, error) {
 // verdict reads what processes that have ended left behind.
 func (d *delivery) verdict(c *child) (outcome, error) {
 	rep, err := c.report()
-	switch {
-	case err != nil:
+	if err != nil { // a fault of the work, not of the queue
 		return failed(jobs.Failf(jobs.Transient, "unreadable result: %w", err)), nil
-	case rep != nil && rep.Fault != nil:
+	}
+	if rep != nil && rep.Fault != nil {
 		return failed(rep.Fault), nil
-	case rep != nil:
+	}
+	if rep != nil {
 		return outcome{result: rep.Result}, nil
 	}
 	st, err := c.status()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -71,8 +73,10 @@ func (p place) set(t *testing.T, s scene) {
 func (p place) hook(ctx context.Context, method string) error {
 	var s scene
 	b, err := os.ReadFile(filepath.Join(p.Dir, "scene"))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	} else if err != nil {
+		return err
 	}
 	if err := json.Unmarshal(b, &s); err != nil || s.Method != "" && s.Method != method {
 		return err

@@ -40,6 +40,7 @@ func (a *app) joinAs(ctx context.Context, cfg *configs.Config) (*cluster, error)
 	}
 	rdb, err := sectors.Connect(ctx, sectors.Options{
 		URL: cfg.Redis.URL, User: cfg.Redis.User, Password: cfg.Redis.Password.Reveal(), CAFile: cfg.Redis.CA,
+		SentinelUser: cfg.Redis.Sentinel.User, SentinelPassword: cfg.Redis.Sentinel.Password.Reveal(),
 	})
 	if err != nil {
 		return nil, down("start Redis, or set redis.url (lpseal config view --origin shows where it is set)", err)

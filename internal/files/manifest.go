@@ -143,7 +143,7 @@ type fileID struct {
 }
 
 func idOf(info os.FileInfo) fileID {
-	return fileID{uint64(info.Sys().(*syscall.Stat_t).Dev), stampOf(info)}
+	return fileID{uint64(info.Sys().(*syscall.Stat_t).Dev), stampOf(info)} //nolint:unconvert // 32 bits on darwin
 }
 
 // hashesKept is far above what the sectors of one host need at a time.

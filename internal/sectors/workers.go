@@ -80,7 +80,7 @@ end
 return 1
 `)
 
-// InstanceTakenError: another live process has the same host and instance.
+// InstanceTakenError says: another live process has the same host and instance.
 type InstanceTakenError struct{ Other jobs.Worker }
 
 func (e *InstanceTakenError) Error() string {
@@ -88,21 +88,21 @@ func (e *InstanceTakenError) Error() string {
 		e.Other.Name(), e.Other.PID, e.Other.Boot)
 }
 
-// HostTakenError: another machine goes by the same host id.
+// HostTakenError says: another machine goes by the same host id.
 type HostTakenError struct{ Host, Boot string }
 
 func (e *HostTakenError) Error() string {
 	return fmt.Sprintf("host id %s is in use by another machine (boot %s): give every machine its own host.id; after a restart of this machine, wait until the old heartbeat ends", e.Host, e.Boot)
 }
 
-// DeviceTakenError: a GPU of the host is given to two lanes.
+// DeviceTakenError says: a GPU of the host is given to two lanes.
 type DeviceTakenError struct{ Host, Device, Other string }
 
 func (e *DeviceTakenError) Error() string {
 	return fmt.Sprintf("GPU %s of host %s is given twice, here and to %s: name it in one lane only", e.Device, e.Host, e.Other)
 }
 
-// PathTakenError: a sealing path is served by two hosts.
+// PathTakenError says: a sealing path is served by two hosts.
 type PathTakenError struct{ Path, Host, Other string }
 
 func (e *PathTakenError) Error() string {
