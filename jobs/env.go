@@ -203,7 +203,8 @@ type OnChainSector struct {
 // MessageState is how far a message has come.
 type MessageState string
 
-// Message states. Terminal ones are Confirmed, Failed, Replaced and Dropped.
+// Message states. Terminal ones are Confirmed, Failed and Dropped; a replacement lands under
+// the same meaning.
 const (
 	MessageNone      MessageState = ""          // no such message known
 	MessageJournaled MessageState = "journaled" // signed bytes are written down, push not known to have happened
