@@ -76,6 +76,25 @@ type Prover interface {
 	Unseal(ctx context.Context, s Seal, sealed, scratch string, offset, size uint64, w io.Writer, report func(Progress)) error
 }
 
+// Lockstep is a [Prover] that makes the layers of several sectors of one proof type
+// together in less time than one after another.
+type Lockstep interface {
+	// Width is how many sectors at a time are worth it on this machine; 1 is none.
+	Width() int
+	// SDRTogether does what SDR does for each of the group, whose seals have one proof
+	// type. It returns an error for each, in order; one that fails or is called off
+	// leaves the others alone.
+	SDRTogether(ctx context.Context, group []SDRJob) []error
+}
+
+// SDRJob is one sector of a lockstep group.
+type SDRJob struct {
+	Ctx    context.Context // its own: it ends this sector alone
+	Seal   Seal
+	Cache  string // as for [Prover.SDR]
+	Report func(Progress)
+}
+
 // NativeProver is the name of the pure-Go prover, whose C2 makes no SNARK.
 const NativeProver = "native"
 
