@@ -123,7 +123,7 @@ func commR(t *testing.T, b byte) cid.Cid {
 }
 
 func commitOf(id jobs.SectorID) jobs.CommitRequest {
-	return jobs.CommitRequest{Meaning: jobs.Meaning{Stage: jobs.Commit, ID: id, Fence: 1}, ID: id, Proof: goodProof}
+	return jobs.CommitRequest{Meaning: jobs.Meaning{Stage: jobs.Commit, ID: id, Fence: 1}, Seal: jobs.Seal{ID: id}, Proof: goodProof}
 }
 
 // message gives the state of one message.
@@ -182,10 +182,10 @@ func TestPipeline(t *testing.T) {
 
 			pre := preCommitOf(t, c, 42)
 			require.Equal(t, jobs.MessageNone, message(t, c, pre.Meaning).State)
-			name, err := c.SendPreCommit(ctx, pre)
+			name, err := sendPreCommit(ctx, c, pre)
 			require.NoError(t, err)
 			require.Equal(t, jobs.Message{CID: name, State: jobs.MessagePushed}, message(t, c, pre.Meaning))
-			again, err := c.SendPreCommit(ctx, pre)
+			again, err := sendPreCommit(ctx, c, pre)
 			require.NoError(t, err)
 			require.Equal(t, name, again, "a meaning is sent once")
 
@@ -208,7 +208,7 @@ func TestPipeline(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, seed, 32)
 			commit := commitOf(pre.Seal.ID)
-			name, err = c.SendCommit(ctx, commit)
+			name, err = sendCommit(ctx, c, commit)
 			require.NoError(t, err)
 			advance(t, node, 7)
 			require.Equal(t, jobs.Message{CID: name, State: jobs.MessageConfirmed}, message(t, c, commit.Meaning))
@@ -337,7 +337,7 @@ func crashAndRepeat(t *testing.T, steps int, after bool, mode func(*chain.Config
 	crash.mu.Lock()
 	crash.steps = steps
 	crash.mu.Unlock()
-	_, err := dying.SendPreCommit(t.Context(), pre)
+	_, err := sendPreCommit(t.Context(), dying, pre)
 	crash.mu.Lock()
 	died := crash.dead
 	crash.mu.Unlock()
@@ -347,7 +347,7 @@ func crashAndRepeat(t *testing.T, steps int, after bool, mode func(*chain.Config
 	if steps%2 == 1 {
 		advance(t, node, 1) // what was pushed may have landed before anybody looks
 	}
-	_, err = next.SendPreCommit(t.Context(), pre)
+	_, err = sendPreCommit(t.Context(), next, pre)
 	require.NoError(t, err, "step %d", steps)
 	advance(t, node, 8)
 	on, err := next.OnChain(t.Context(), pre.Seal.ID)
@@ -357,7 +357,7 @@ func crashAndRepeat(t *testing.T, steps int, after bool, mode func(*chain.Config
 	if m := message(t, next, pre.Meaning); m.State != jobs.MessageNone { // a shared key's message may have landed unrecorded
 		require.Equal(t, jobs.MessageConfirmed, m.State, "step %d", steps)
 	}
-	_, err = next.SendPreCommit(t.Context(), pre)
+	_, err = sendPreCommit(t.Context(), next, pre)
 	require.NoError(t, err)
 	advance(t, node, 2)
 	require.EqualValues(t, 1, used(t, node, sender), "messages after repeating step %d", steps)
@@ -380,7 +380,7 @@ func TestTwoSendersAtOnce(t *testing.T) {
 	for n, r := range requests {
 		for i, c := range []*chain.Client{a, b} {
 			wg.Go(func() {
-				name, err := c.SendPreCommit(t.Context(), r)
+				name, err := sendPreCommit(t.Context(), c, r)
 				require.NoError(t, err)
 				names[n][i] = name
 			})

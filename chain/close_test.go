@@ -17,9 +17,9 @@ func TestOlderMeaningIsClosed(t *testing.T) {
 	older, newer := preCommitOf(t, c, 1), preCommitOf(t, c, 1)
 	newer.Meaning.Fence = older.Meaning.Fence + 2
 
-	_, err := c.SendPreCommit(t.Context(), newer)
+	_, err := sendPreCommit(t.Context(), c, newer)
 	require.NoError(t, err)
-	_, err = c.SendPreCommit(t.Context(), older)
+	_, err = sendPreCommit(t.Context(), c, older)
 	requireClass(t, jobs.Transient, err)
 	require.ErrorContains(t, err, "newer attempt")
 	advance(t, node, 7)
@@ -35,9 +35,9 @@ func TestNewerFenceWaitsForTheOlderMessage(t *testing.T) {
 	older, newer := preCommitOf(t, c, 1), preCommitOf(t, c, 1)
 	newer.Meaning.Fence = older.Meaning.Fence + 1
 
-	_, err := c.SendPreCommit(t.Context(), older)
+	_, err := sendPreCommit(t.Context(), c, older)
 	require.NoError(t, err)
-	_, err = c.SendPreCommit(t.Context(), newer)
+	_, err = sendPreCommit(t.Context(), c, newer)
 	requireClass(t, jobs.Transient, err)
 	require.ErrorContains(t, err, "may still land")
 
@@ -46,7 +46,7 @@ func TestNewerFenceWaitsForTheOlderMessage(t *testing.T) {
 	require.NoError(t, c.Tend(t.Context())) // pushes the older one again: its nonce must land
 	advance(t, node, 7)
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, older.Meaning).State)
-	name, err := c.SendPreCommit(t.Context(), newer)
+	name, err := sendPreCommit(t.Context(), c, newer)
 	require.NoError(t, err)
 	require.Empty(t, name, "the older message did what the newer is for")
 	require.EqualValues(t, 1, used(t, node, controlKey))

@@ -1,15 +1,38 @@
 package chain_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
 )
+
+// sendPreCommit sends a batch of one.
+func sendPreCommit(ctx context.Context, c *chain.Client, r jobs.PreCommitRequest) (string, error) {
+	return alone(c.SendPreCommits(ctx, r.Meaning.Alone(), []jobs.PreCommitRequest{r}))
+}
+
+func sendCommit(ctx context.Context, c *chain.Client, r jobs.CommitRequest) (string, error) {
+	return alone(c.SendCommits(ctx, r.Meaning.Alone(), []jobs.CommitRequest{r}, nil))
+}
+
+// alone gives what became of the one member, a fault as an error.
+func alone(sent []jobs.Sent, err error) (string, error) {
+	if err == nil && sent[0].Fault != nil {
+		err = sent[0].Fault
+	}
+	if err != nil {
+		return "", err
+	}
+	return sent[0].Message, nil
+}
 
 // actorNonce asks the node itself, past the client under test.
 func actorNonce(t *testing.T, node *devnet.Node, key address.Address) uint64 {

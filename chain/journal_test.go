@@ -109,7 +109,7 @@ func TestMirrorNeedsTheDisk(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	c := dial(t, node, withJournal(chain.Mirror(openJournal(t), failingJournal{openJournal(t)})))
-	_, err := c.SendPreCommit(t.Context(), preCommitOf(t, c, 1))
+	_, err := sendPreCommit(t.Context(), c, preCommitOf(t, c, 1))
 	require.ErrorContains(t, err, "disk full")
 	require.Zero(t, c.Calls()["MpoolPush"])
 }

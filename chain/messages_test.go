@@ -21,24 +21,24 @@ func TestLostJournal(t *testing.T) {
 	node := startNode(t)
 	before := dial(t, node, withJournal(openJournal(t)))
 	pre := preCommitOf(t, before, 7)
-	_, err := before.SendPreCommit(t.Context(), pre)
+	_, err := sendPreCommit(t.Context(), before, pre)
 	require.NoError(t, err)
 
 	after := dial(t, node, withJournal(openJournal(t)))
-	_, err = after.SendPreCommit(t.Context(), pre)
+	_, err = sendPreCommit(t.Context(), after, pre)
 	requireClass(t, jobs.Transient, err)
 	require.ErrorContains(t, err, "mempool")
 
 	advance(t, node, 2)
 	estimates := after.Calls()["GasEstimateMessageGas"]
-	name, err := after.SendPreCommit(t.Context(), pre)
+	name, err := sendPreCommit(t.Context(), after, pre)
 	require.NoError(t, err)
 	require.Empty(t, name, "the chain has it from a message that the journal does not know")
 	require.Equal(t, estimates, after.Calls()["GasEstimateMessageGas"], "the chain is asked before a message is made")
 
 	other := pre
 	other.Seal.CommR = commR(t, 99)
-	_, err = after.SendPreCommit(t.Context(), other)
+	_, err = sendPreCommit(t.Context(), after, other)
 	requireClass(t, jobs.Rejected, err)
 	require.ErrorContains(t, err, "CommR")
 	advance(t, node, 5)
@@ -54,7 +54,7 @@ func TestTendPushesAgain(t *testing.T) {
 	names := make([]string, 2)
 	for i, r := range []jobs.PreCommitRequest{first, second} {
 		var err error
-		names[i], err = c.SendPreCommit(t.Context(), r)
+		names[i], err = sendPreCommit(t.Context(), c, r)
 		require.NoError(t, err)
 	}
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
@@ -78,7 +78,7 @@ func TestTendReplaces(t *testing.T) {
 	node := startNode(t)
 	c := dial(t, node, withJournal(openJournal(t)))
 	pre := preCommitOf(t, c, 1)
-	old, err := c.SendPreCommit(t.Context(), pre)
+	old, err := sendPreCommit(t.Context(), c, pre)
 	require.NoError(t, err)
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{BaseFee: 500_000_000, BaseFeeEpochs: 1000}))
 	advance(t, node, 10)
@@ -98,7 +98,7 @@ func TestForeignMessage(t *testing.T) {
 	node := startNode(t)
 	c := dial(t, node, withJournal(openJournal(t)))
 	pre := preCommitOf(t, c, 1)
-	ours, err := c.SendPreCommit(t.Context(), pre)
+	ours, err := sendPreCommit(t.Context(), c, pre)
 	require.NoError(t, err)
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
 	foreign := transfer(t, node, devnet.Secp256k1Key("control"), 0)
@@ -112,7 +112,7 @@ func TestForeignMessage(t *testing.T) {
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{}))
 	advance(t, node, 30) // the base fee sinks again
 	require.Equal(t, jobs.Message{CID: ours, State: jobs.MessageDropped}, message(t, c, pre.Meaning))
-	again, err := c.SendPreCommit(t.Context(), pre)
+	again, err := sendPreCommit(t.Context(), c, pre)
 	require.NoError(t, err)
 	require.NotEqual(t, ours, again)
 	advance(t, node, 8)
@@ -147,12 +147,12 @@ func TestTendFillsReservedNonce(t *testing.T) {
 	crash := &crash{steps: 1 << 20}
 	dying := dial(t, node, withJournal(crashAtSecond{journal, crash}))
 	first := preCommitOf(t, dying, 1)
-	_, err := dying.SendPreCommit(t.Context(), first)
+	_, err := sendPreCommit(t.Context(), dying, first)
 	require.ErrorContains(t, err, "crashed", "after the nonce was reserved")
 
 	c := dial(t, node, withJournal(journal))
 	second := preCommitOf(t, c, 2)
-	_, err = c.SendPreCommit(t.Context(), second)
+	_, err = sendPreCommit(t.Context(), c, second)
 	require.NoError(t, err)
 	advance(t, node, 10)
 	require.Zero(t, used(t, node, controlKey), "the gap holds it up")
@@ -161,7 +161,7 @@ func TestTendFillsReservedNonce(t *testing.T) {
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, second.Meaning).State)
 	require.EqualValues(t, 2, used(t, node, controlKey))
 
-	_, err = c.SendPreCommit(t.Context(), first)
+	_, err = sendPreCommit(t.Context(), c, first)
 	require.NoError(t, err)
 	advance(t, node, 8)
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, first.Meaning).State)
@@ -187,7 +187,7 @@ func TestLostReceipt(t *testing.T) {
 	node := startNode(t)
 	c := dial(t, node, withJournal(openJournal(t)))
 	pre := preCommitOf(t, c, 1)
-	name, err := c.SendPreCommit(t.Context(), pre)
+	name, err := sendPreCommit(t.Context(), c, pre)
 	require.NoError(t, err)
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{LoseReceipts: 1}))
 	advance(t, node, 8)
@@ -201,7 +201,7 @@ func TestReorg(t *testing.T) {
 		node := startNode(t)
 		c := dial(t, node, withJournal(openJournal(t)))
 		pre := preCommitOf(t, c, 1)
-		name, err := c.SendPreCommit(t.Context(), pre)
+		name, err := sendPreCommit(t.Context(), c, pre)
 		require.NoError(t, err)
 		advance(t, node, 4)
 		require.Equal(t, jobs.MessageLanded, message(t, c, pre.Meaning).State)
@@ -224,20 +224,20 @@ func TestReorgBelowConfidence(t *testing.T) {
 	node := startNode(t)
 	c := dial(t, node, withJournal(openJournal(t)))
 	first, second := preCommitOf(t, c, 1), preCommitOf(t, c, 2)
-	name, err := c.SendPreCommit(t.Context(), first)
+	name, err := sendPreCommit(t.Context(), c, first)
 	require.NoError(t, err)
 	advance(t, node, 8)
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, first.Meaning).State)
 	require.NoError(t, node.Reorg(t.Context(), 8, true))
 
-	_, err = c.SendPreCommit(t.Context(), second)
+	_, err = sendPreCommit(t.Context(), c, second)
 	require.NoError(t, err)
 	for range 3 {
 		require.NoError(t, c.Tend(t.Context()))
 		advance(t, node, 10)
 	}
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, second.Meaning).State)
-	again, err := c.SendPreCommit(t.Context(), first)
+	again, err := sendPreCommit(t.Context(), c, first)
 	require.NoError(t, err)
 	require.NotEqual(t, name, again)
 	advance(t, node, 8)
@@ -252,12 +252,12 @@ func TestNodeBehind(t *testing.T) {
 	journal := openJournal(t)
 	c := dial(t, ahead, withJournal(journal))
 	pre := preCommitOf(t, c, 1)
-	_, err := c.SendPreCommit(t.Context(), pre)
+	_, err := sendPreCommit(t.Context(), c, pre)
 	require.NoError(t, err)
 	advance(t, ahead, 8)
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
 	lagging := dial(t, behind, withJournal(journal))
-	_, err = lagging.SendPreCommit(t.Context(), pre)
+	_, err = sendPreCommit(t.Context(), lagging, pre)
 	requireClass(t, jobs.Transient, err)
 	require.ErrorContains(t, err, "sync")
 }
@@ -270,7 +270,7 @@ func TestBatchMemberFails(t *testing.T) {
 	var commits []jobs.CommitRequest
 	for n := range abi.SectorNumber(2) {
 		pre := preCommitOf(t, c, n+1)
-		_, err := c.SendPreCommit(t.Context(), pre)
+		_, err := sendPreCommit(t.Context(), c, pre)
 		require.NoError(t, err)
 		commits = append(commits, commitOf(pre.Seal.ID))
 	}
@@ -283,9 +283,9 @@ func TestBatchMemberFails(t *testing.T) {
 	require.Equal(t, jobs.MessageFailed, m.State)
 	require.Equal(t, jobs.Input, m.Fault.Class)
 	for i, committed := range []bool{false, true} {
-		on, err := c.OnChain(t.Context(), commits[i].ID)
+		on, err := c.OnChain(t.Context(), commits[i].Seal.ID)
 		require.NoError(t, err)
-		require.Equal(t, committed, on.Sector != nil, "sector %s", commits[i].ID)
+		require.Equal(t, committed, on.Sector != nil, "sector %s", commits[i].Seal.ID)
 	}
 }
 
@@ -295,14 +295,14 @@ func TestFailedMessage(t *testing.T) {
 	node := startNode(t)
 	ours := dial(t, node, withJournal(openJournal(t)))
 	pre := preCommitOf(t, ours, 1)
-	_, err := ours.SendPreCommit(t.Context(), pre)
+	_, err := sendPreCommit(t.Context(), ours, pre)
 	require.NoError(t, err)
 	// Another program pre-commits the number with a higher fee in the same epoch.
 	foreign := dial(t, node, withJournal(openJournal(t)), shared, func(c *chain.Config) { c.Senders = []address.Address{ownerKey} })
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
 	other := pre
 	other.Seal.CommR = commR(t, 9)
-	_, err = foreign.SendPreCommit(t.Context(), other)
+	_, err = sendPreCommit(t.Context(), foreign, other)
 	require.NoError(t, err)
 	advance(t, node, 10)
 	require.NoError(t, ours.Tend(t.Context()), "pushes ours again, which must fail now")
@@ -311,7 +311,7 @@ func TestFailedMessage(t *testing.T) {
 	require.Equal(t, jobs.MessageFailed, m.State)
 	require.Equal(t, jobs.Rejected, m.Fault.Class)
 	require.Contains(t, m.Fault.Text, "exit code 16")
-	_, err = ours.SendPreCommit(t.Context(), pre)
+	_, err = sendPreCommit(t.Context(), ours, pre)
 	requireClass(t, jobs.Rejected, err)
 	require.ErrorContains(t, err, "CommR")
 }
@@ -350,7 +350,7 @@ func TestRefusals(t *testing.T) {
 			if tc.change != nil {
 				tc.change(&r)
 			}
-			_, err := c.SendPreCommit(t.Context(), r)
+			_, err := sendPreCommit(t.Context(), c, r)
 			requireClass(t, tc.class, err)
 			require.ErrorContains(t, err, tc.text)
 			require.Zero(t, c.Calls()["MpoolPush"])
@@ -366,23 +366,23 @@ func TestCommitRefusals(t *testing.T) {
 	c := dial(t, node, withJournal(openJournal(t)))
 	pre := preCommitOf(t, c, 1)
 	commit := commitOf(pre.Seal.ID)
-	_, err := c.SendCommit(t.Context(), commit)
+	_, err := sendCommit(t.Context(), c, commit)
 	requireClass(t, jobs.Deadline, err)
 
-	_, err = c.SendPreCommit(t.Context(), pre)
+	_, err = sendPreCommit(t.Context(), c, pre)
 	require.NoError(t, err)
 	advance(t, node, 3)
-	_, err = c.SendCommit(t.Context(), commit)
+	_, err = sendCommit(t.Context(), c, commit)
 	requireClass(t, jobs.Transient, err)
 
 	advance(t, node, 12)
 	bad := commit
 	bad.Proof = make([]byte, 192)
-	_, err = c.SendCommit(t.Context(), bad)
+	_, err = sendCommit(t.Context(), c, bad)
 	requireClass(t, jobs.Input, err)
 	require.EqualValues(t, 1, c.Calls()["MpoolPush"], "the pre-commit's")
 
-	_, err = c.SendCommit(t.Context(), commit)
+	_, err = sendCommit(t.Context(), c, commit)
 	require.NoError(t, err, "the same meaning with a good proof")
 	advance(t, node, 8)
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, commit.Meaning).State)
@@ -394,7 +394,7 @@ func TestCollateralFromMiner(t *testing.T) {
 	for _, fromMiner := range []bool{false, true} {
 		node := startNode(t)
 		c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.CollateralFromMiner = fromMiner })
-		_, err := c.SendPreCommit(t.Context(), preCommitOf(t, c, 1))
+		_, err := sendPreCommit(t.Context(), c, preCommitOf(t, c, 1))
 		require.NoError(t, err)
 		pending, err := rawAPI(t, node).MpoolPending(t.Context(), lotus.EmptyTSK)
 		require.NoError(t, err)

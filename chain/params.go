@@ -64,7 +64,7 @@ func preCommitParams(infos []miner.SectorPreCommitInfo) ([]byte, error) {
 func commitParams(requests []jobs.CommitRequest) ([]byte, error) {
 	params := miner.ProveCommitSectors3Params{}
 	for _, r := range requests {
-		manifest := miner.SectorActivationManifest{SectorNumber: r.ID.Number}
+		manifest := miner.SectorActivationManifest{SectorNumber: r.Seal.ID.Number}
 		for _, p := range r.Pieces {
 			manifest.Pieces = append(manifest.Pieces, miner.PieceActivationManifest{CID: p.CID, Size: p.Size})
 		}

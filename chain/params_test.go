@@ -57,7 +57,7 @@ func TestParamsEqualRecorded(t *testing.T) {
 	recorded = recordedMessage(t, "push-message-method-34")
 	var prove miner.ProveCommitSectors3Params
 	require.NoError(t, prove.UnmarshalCBOR(bytes.NewReader(recorded.Params)))
-	params, err = commitParams([]jobs.CommitRequest{{ID: id, Proof: prove.SectorProofs[0]}})
+	params, err = commitParams([]jobs.CommitRequest{{Seal: jobs.Seal{ID: id}, Proof: prove.SectorProofs[0]}})
 	require.NoError(t, err)
 	require.Equal(t, recorded.Params, params)
 }
@@ -74,7 +74,7 @@ func TestParamsWithData(t *testing.T) {
 	require.Nil(t, infos[1].UnsealedCid, "the actor knows a CC sector's CommD")
 
 	raw, err := commitParams([]jobs.CommitRequest{{
-		ID: jobs.SectorID{Number: 3}, Proof: []byte{1}, Pieces: []jobs.Piece{{CID: c, Size: 256}, {CID: c, Size: 128}},
+		Seal: jobs.Seal{ID: jobs.SectorID{Number: 3}}, Proof: []byte{1}, Pieces: []jobs.Piece{{CID: c, Size: 256}, {CID: c, Size: 128}},
 	}})
 	require.NoError(t, err)
 	var prove miner.ProveCommitSectors3Params

@@ -13,9 +13,27 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// SendPreCommit implements jobs.Chain.
-func (c *Client) SendPreCommit(ctx context.Context, r jobs.PreCommitRequest) (string, error) {
-	return c.sendPreCommits(ctx, r)
+// SendPreCommits implements jobs.Chain. Each member goes in a message of its own.
+func (c *Client) SendPreCommits(ctx context.Context, _ string, rs []jobs.PreCommitRequest) ([]jobs.Sent, error) {
+	return oneByOne(ctx, rs, func(r jobs.PreCommitRequest) (string, error) { return c.sendPreCommits(ctx, r) })
+}
+
+// oneByOne sends members in messages of their own. Trouble that is not a member's own ends it.
+func oneByOne[R any](ctx context.Context, rs []R, send func(R) (string, error)) ([]jobs.Sent, error) {
+	sent := make([]jobs.Sent, len(rs))
+	for i, r := range rs {
+		name, err := send(r)
+		if err == nil {
+			sent[i].Message = name
+			continue
+		}
+		fault, ok := jobs.Classify(ctx, err)
+		if !ok || fault.Class == jobs.Transient || fault.Class == jobs.Funds || fault.Class == jobs.Busy {
+			return nil, err
+		}
+		sent[i].Fault = fault
+	}
+	return sent, nil
 }
 
 // sendPreCommits sends one message for requests of one miner. The CID is empty when the chain has them from a message that the journal does not know.
@@ -70,20 +88,20 @@ func samePreCommit(s jobs.Seal, on jobs.OnChain) (bool, error) {
 	return true, nil
 }
 
-// SendCommit implements jobs.Chain.
-func (c *Client) SendCommit(ctx context.Context, r jobs.CommitRequest) (string, error) {
-	return c.sendCommits(ctx, r)
+// SendCommits implements jobs.Chain. Each member goes in a message of its own.
+func (c *Client) SendCommits(ctx context.Context, _ string, rs []jobs.CommitRequest, _ jobs.Aggregator) ([]jobs.Sent, error) {
+	return oneByOne(ctx, rs, func(r jobs.CommitRequest) (string, error) { return c.sendCommits(ctx, r) })
 }
 
 // sendCommits sends one message with the proofs of sectors of one miner.
 func (c *Client) sendCommits(ctx context.Context, requests ...jobs.CommitRequest) (string, error) {
-	d := draft{miner: requests[0].ID.Miner, method: proveCommit3, maxFee: c.cfg.MaxFeeCommit}
+	d := draft{miner: requests[0].Seal.ID.Miner, method: proveCommit3, maxFee: c.cfg.MaxFeeCommit}
 	for _, r := range requests {
 		d.members = append(d.members, r.Meaning)
 	}
 	d.done = func(ctx context.Context) (bool, error) {
 		return c.allAtHead(ctx, len(requests), func(i int) (jobs.SectorID, func(jobs.OnChain) (bool, error)) {
-			return requests[i].ID, func(on jobs.OnChain) (bool, error) {
+			return requests[i].Seal.ID, func(on jobs.OnChain) (bool, error) {
 				if on.Sector == nil && on.PreCommit == nil {
 					return false, jobs.Failf(jobs.Deadline, "the chain has no pre-commitment to prove: it expired, or was reorganised away")
 				}
@@ -98,9 +116,9 @@ func (c *Client) sendCommits(ctx context.Context, requests ...jobs.CommitRequest
 		}
 		missing := big.Zero()
 		for _, r := range requests {
-			short, err := c.pledgeShort(ctx, r.ID, head)
+			short, err := c.pledgeShort(ctx, r.Seal.ID, head)
 			if err != nil {
-				return nil, big.Zero(), fmt.Errorf("pledge of sector %s: %w", r.ID, err)
+				return nil, big.Zero(), fmt.Errorf("pledge of sector %s: %w", r.Seal.ID, err)
 			}
 			missing = big.Add(missing, short)
 		}

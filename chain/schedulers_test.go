@@ -17,7 +17,7 @@ func TestAMessageSettledByAnotherScheduler(t *testing.T) {
 	journal := openJournal(t)
 	first, second := dial(t, node, withJournal(journal)), dial(t, node, withJournal(journal))
 	pre := preCommitOf(t, first, 1)
-	_, err := first.SendPreCommit(t.Context(), pre)
+	_, err := sendPreCommit(t.Context(), first, pre)
 	require.NoError(t, err)
 	advance(t, node, 20)
 	for _, c := range []*chain.Client{first, second} {
@@ -27,7 +27,7 @@ func TestAMessageSettledByAnotherScheduler(t *testing.T) {
 		require.NotNil(t, on.PreCommit)
 	}
 	commit := commitOf(pre.Seal.ID)
-	_, err = first.SendCommit(t.Context(), commit)
+	_, err = sendCommit(t.Context(), first, commit)
 	require.NoError(t, err)
 	advance(t, node, 7)
 	for _, c := range []*chain.Client{first, second} {

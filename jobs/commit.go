@@ -32,9 +32,10 @@ func doCommit(ctx context.Context, env *Env, r *Record) (*Result, error) {
 			return nil, fmt.Errorf("offer the vanilla proof: %w", err)
 		}
 	}
-	cid, err := env.Chain.SendCommit(ctx, CommitRequest{Meaning: r.Meaning(Commit), ID: r.ID, Pieces: r.Pieces, Proof: r.PoRep})
+	m := r.Meaning(Commit)
+	sent, err := env.Chain.SendCommits(ctx, m.Alone(), []CommitRequest{{Meaning: m, Seal: r.Seal(), Pieces: r.Pieces, Proof: r.PoRep}}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
-	return &Result{Message: cid}, nil
+	return sent[0].result("commit")
 }

@@ -264,6 +264,11 @@ func (m Meaning) String() string {
 	return string(m.Stage) + "/" + m.ID.String() + "/f" + itoa(m.Fence)
 }
 
+// Alone names the batch of one that a stage sends for a sector by itself.
+func (m Meaning) Alone() string {
+	return "b-" + string(m.Stage) + "-" + m.ID.String() + "-f" + itoa(m.Fence)
+}
+
 // PreCommitRequest is one sector's pre-commitment.
 type PreCommitRequest struct {
 	Meaning     Meaning
@@ -278,9 +283,24 @@ type PreCommitRequest struct {
 // CommitRequest is one sector's proof.
 type CommitRequest struct {
 	Meaning Meaning
-	ID      SectorID
+	Seal    Seal
 	Pieces  []Piece
 	Proof   []byte
+}
+
+// Sent is what became of one member of a batch.
+type Sent struct {
+	// Message is the CID of the message that carries the member; empty when the
+	// chain shows its effect and no message of ours is known.
+	Message string
+	// Fault says why the member was taken out of the batch; the others go.
+	Fault *Fault
+}
+
+// Aggregator makes one SnarkPack v2 proof of the SNARKs of 4 to 819 sectors of one
+// miner and proof type, in the order given. A [Prover] that can is one, too.
+type Aggregator interface {
+	Aggregate(ctx context.Context, seals []Seal, snarks [][]byte) ([]byte, error)
 }
 
 // Miner is what the chain says of a miner.
@@ -311,11 +331,17 @@ type Chain interface {
 	// Messages gives the states of messages by meaning. It costs calls by tipset,
 	// not by message.
 	Messages(ctx context.Context, meanings []Meaning) ([]Message, error)
-	// SendPreCommit and SendCommit send at most one message of a meaning, however
-	// often they are called and wherever they were cut off, and return its CID.
-	// The chain is asked first: what is already there is not sent again.
-	SendPreCommit(ctx context.Context, r PreCommitRequest) (string, error)
-	SendCommit(ctx context.Context, r CommitRequest) (string, error)
+	// SendPreCommits and SendCommits send a batch of one miner and seal proof: at
+	// most one message of each meaning, however often they are called, with whatever
+	// other members, and wherever they were cut off. The chain is asked first: what is
+	// already there is not sent again. batch is the batch's identity, the same
+	// whenever a lost delivery is repeated. The answer has one entry for each request,
+	// in order. An error means that nothing could be sent now (transient, busy,
+	// funds); a member's own trouble is its Fault, and the others go.
+	SendPreCommits(ctx context.Context, batch string, rs []PreCommitRequest) ([]Sent, error)
+	// SendCommits sends one aggregated proof where agg is given and that is cheaper;
+	// a nil agg never aggregates.
+	SendCommits(ctx context.Context, batch string, rs []CommitRequest, agg Aggregator) ([]Sent, error)
 	// OfferVanilla gives the embedded node the C1 output behind a native proof.
 	OfferVanilla(ctx context.Context, id SectorID, c1 []byte) error
 }

@@ -31,15 +31,23 @@ func preCommitReady(r *Record, f *Facts, _ *Policy) Reason {
 }
 
 func doPreCommit(ctx context.Context, env *Env, r *Record) (*Result, error) {
-	cid, err := env.Chain.SendPreCommit(ctx, PreCommitRequest{
+	sent, err := env.Chain.SendPreCommits(ctx, r.Meaning(PreCommit).Alone(), []PreCommitRequest{{
 		Meaning:     r.Meaning(PreCommit),
 		Seal:        r.Seal(),
 		TicketEpoch: r.Ticket.Epoch,
 		CC:          r.CC(),
 		Expiration:  r.Expiration,
-	})
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("pre-commit: %w", err)
 	}
-	return &Result{Message: cid}, nil
+	return sent[0].result("pre-commit")
+}
+
+// result is the member's result of its stage.
+func (s Sent) result(what string) (*Result, error) {
+	if s.Fault != nil {
+		return nil, fmt.Errorf("%s: %w", what, s.Fault)
+	}
+	return &Result{Message: s.Message}, nil
 }

@@ -77,7 +77,7 @@ func BenchmarkPoll(b *testing.B) {
 				if !acting {
 					for _, id := range ids[:due] {
 						require.NoError(b, p.queues.Enqueue(b.Context(), jobs.Queue{Class: jobs.ClassIO, Host: "h1"}, jobs.TaskRef{ID: id, Stage: jobs.Store, Fence: 1, Attempt: 1, Delivery: 1}))
-						_, err := p.chain.SendPreCommit(b.Context(), jobs.PreCommitRequest{Meaning: jobs.Meaning{Stage: jobs.PreCommit, ID: id, Fence: 1}})
+						_, err := p.chain.SendPreCommits(b.Context(), id.String(), []jobs.PreCommitRequest{{Meaning: jobs.Meaning{Stage: jobs.PreCommit, ID: id, Fence: 1}}})
 						require.NoError(b, err)
 					}
 				}

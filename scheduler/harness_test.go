@@ -182,7 +182,10 @@ func (p *pipeline) result(r *jobs.Record, s jobs.Stage) (out jobs.Result) {
 		sum[31] &= 0x3f
 		out.CommR, err = commcid.ReplicaCommitmentV1ToCID(sum[:])
 	case jobs.PreCommit:
-		out.Message, err = p.chain.SendPreCommit(p.ctx, jobs.PreCommitRequest{Meaning: r.Meaning(s), Seal: r.Seal(), TicketEpoch: r.Ticket.Epoch})
+		var sent []jobs.Sent
+		sent, err = p.chain.SendPreCommits(p.ctx, r.Meaning(s).Alone(), []jobs.PreCommitRequest{{Meaning: r.Meaning(s), Seal: r.Seal(), TicketEpoch: r.Ticket.Epoch}})
+		require.NoError(p.t, err)
+		out.Message = sent[0].Message
 	case jobs.C1:
 		out.C1Digest = fmt.Sprintf("%x", sha256.Sum256(r.Seed.Value))
 	case jobs.C2:
@@ -190,7 +193,10 @@ func (p *pipeline) result(r *jobs.Record, s jobs.Stage) (out jobs.Result) {
 	case jobs.Store:
 		out.Stored = &jobs.Stored{Path: "path-h1"}
 	case jobs.Commit:
-		out.Message, err = p.chain.SendCommit(p.ctx, jobs.CommitRequest{Meaning: r.Meaning(s), ID: r.ID, Proof: r.PoRep})
+		var sent []jobs.Sent
+		sent, err = p.chain.SendCommits(p.ctx, r.Meaning(s).Alone(), []jobs.CommitRequest{{Meaning: r.Meaning(s), Seal: r.Seal(), Proof: r.PoRep}}, nil)
+		require.NoError(p.t, err)
+		out.Message = sent[0].Message
 	case jobs.RecoverLocate:
 		out.Found = []jobs.Location{}
 	}

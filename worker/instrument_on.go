@@ -78,12 +78,12 @@ type crashingChain struct {
 	half func()
 }
 
-func (c crashingChain) SendPreCommit(ctx context.Context, r jobs.PreCommitRequest) (string, error) {
+func (c crashingChain) SendPreCommits(ctx context.Context, batch string, rs []jobs.PreCommitRequest) ([]jobs.Sent, error) {
 	c.half()
-	return c.Chain.SendPreCommit(ctx, r)
+	return c.Chain.SendPreCommits(ctx, batch, rs)
 }
 
-func (c crashingChain) SendCommit(ctx context.Context, r jobs.CommitRequest) (string, error) {
+func (c crashingChain) SendCommits(ctx context.Context, batch string, rs []jobs.CommitRequest, agg jobs.Aggregator) ([]jobs.Sent, error) {
 	c.half()
-	return c.Chain.SendCommit(ctx, r)
+	return c.Chain.SendCommits(ctx, batch, rs, agg)
 }

@@ -47,8 +47,8 @@ func TestEveryFaultOfEveryStage(t *testing.T) {
 			for _, class := range jobs.FaultClasses {
 				fault := jobs.Failf(class, "injected %s into %s", class, row.Stage)
 				if row.Place == jobs.AtChain {
-					w.chain.Fail("SendPreCommit", fault)
-					w.chain.Fail("SendCommit", fault)
+					w.chain.Fail("SendPreCommits", fault)
+					w.chain.Fail("SendCommits", fault)
 				} else {
 					w.set(t, scene{Fault: fault})
 				}

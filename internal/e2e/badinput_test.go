@@ -183,10 +183,10 @@ func TestNumberTakenOnChain(t *testing.T) {
 	ticket, err := thief.Ticket(t.Context(), 1000, head.Epoch-900)
 	require.NoError(t, err)
 	proof := abi.RegisteredSealProof_StackedDrg2KiBV1_1
-	_, err = thief.SendPreCommit(t.Context(), jobs.PreCommitRequest{
+	_, err = thief.SendPreCommits(t.Context(), "b-thief", []jobs.PreCommitRequest{{
 		Meaning: jobs.Meaning{Stage: jobs.PreCommit, ID: id, Fence: 1}, CC: true, TicketEpoch: head.Epoch - 900,
 		Seal: jobs.Seal{ID: id, Proof: proof, Ticket: ticket, CommR: replica(t, other[:32])},
-	})
+	}})
 	require.NoError(t, err)
 	c.until("the other pre-commit", func() bool {
 		on, err := thief.OnChain(t.Context(), id)

@@ -39,11 +39,13 @@ type Chain struct {
 
 // Fate is what becomes of a message that is pushed.
 type Fate struct {
-	Fault   *jobs.Fault // executed with an exit code
-	Dropped bool        // its nonce goes to another message
-	Stuck   bool        // stays in the mempool
+	TakenOut *jobs.Fault // never sent: its batch goes without it
+	Fault    *jobs.Fault // executed with an exit code
+	Dropped  bool        // its nonce goes to another message
+	Stuck    bool        // stays in the mempool
 }
 
+// message is one member's part of a message.
 type message struct {
 	meaning jobs.Meaning
 	cid     string
@@ -155,7 +157,8 @@ func (c *Chain) Calls() map[string]uint64 {
 	return maps.Clone(c.calls)
 }
 
-// Sent counts the messages of a stage, one meaning sent twice included.
+// Sent counts the sectors that messages of a stage carried, one meaning sent twice
+// included.
 func (c *Chain) Sent(s jobs.Stage) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,6 +168,19 @@ func (c *Chain) Sent(s jobs.Stage) (n int) {
 		}
 	}
 	return n
+}
+
+// Batches counts the messages of a stage.
+func (c *Chain) Batches(s jobs.Stage) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cids := map[string]bool{}
+	for _, m := range c.order {
+		if m.meaning.Stage == s {
+			cids[m.cid] = true
+		}
+	}
+	return len(cids)
 }
 
 // call locks the chain for a method, unless it was told to fail.
@@ -313,36 +329,54 @@ func (c *Chain) state(m *message) jobs.Message {
 	return out
 }
 
-// SendPreCommit implements [jobs.Chain].
-func (c *Chain) SendPreCommit(ctx context.Context, r jobs.PreCommitRequest) (string, error) {
-	return c.send(ctx, "SendPreCommit", r.Meaning, func(at abi.ChainEpoch) {
-		c.use(r.Seal.ID)
-		c.pre[r.Seal.ID] = jobs.OnChainPreCommit{Epoch: at, CommR: r.Seal.CommR, Expires: at + c.CommitWithin, TicketEpoch: r.TicketEpoch}
+// SendPreCommits implements [jobs.Chain].
+func (c *Chain) SendPreCommits(ctx context.Context, batch string, rs []jobs.PreCommitRequest) ([]jobs.Sent, error) {
+	return send(ctx, c, "SendPreCommits", batch, rs, func(r jobs.PreCommitRequest) *message {
+		return &message{meaning: r.Meaning, apply: func(at abi.ChainEpoch) {
+			c.use(r.Seal.ID)
+			c.pre[r.Seal.ID] = jobs.OnChainPreCommit{Epoch: at, CommR: r.Seal.CommR, Expires: at + c.CommitWithin, TicketEpoch: r.TicketEpoch}
+		}}
 	})
 }
 
-// SendCommit implements [jobs.Chain].
-func (c *Chain) SendCommit(ctx context.Context, r jobs.CommitRequest) (string, error) {
-	return c.send(ctx, "SendCommit", r.Meaning, func(at abi.ChainEpoch) {
-		c.sectors[r.ID] = jobs.OnChainSector{CommR: c.pre[r.ID].CommR, Activation: at, Expiration: at + 180*2880}
-		delete(c.pre, r.ID)
+// SendCommits implements [jobs.Chain]. It never aggregates.
+func (c *Chain) SendCommits(ctx context.Context, batch string, rs []jobs.CommitRequest, _ jobs.Aggregator) ([]jobs.Sent, error) {
+	return send(ctx, c, "SendCommits", batch, rs, func(r jobs.CommitRequest) *message {
+		return &message{meaning: r.Meaning, apply: func(at abi.ChainEpoch) {
+			id := r.Seal.ID
+			c.sectors[id] = jobs.OnChainSector{CommR: c.pre[id].CommR, Activation: at, Expiration: at + 180*2880}
+			delete(c.pre, id)
+		}}
 	})
 }
 
-func (c *Chain) send(ctx context.Context, method string, meaning jobs.Meaning, apply func(abi.ChainEpoch)) (string, error) {
+// send gives the members of a batch that have no message one together, but for
+// those that were told to be taken out.
+func send[R any](ctx context.Context, c *Chain, method, batch string, rs []R, of func(R) *message) ([]jobs.Sent, error) {
 	unlock, err := c.call(ctx, method)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer unlock()
-	if m := c.messages[meaning]; m != nil {
-		return m.cid, nil
+	sum := sha256.Sum256(fmt.Append(nil, batch, " ", c.head, " ", len(c.order)))
+	cid := fmt.Sprintf("bafy%x", sum[:16])
+	sent := make([]jobs.Sent, len(rs))
+	for i, r := range rs {
+		m := of(r)
+		known := c.messages[m.meaning]
+		switch fate := c.fates[m.meaning]; {
+		case known != nil:
+			sent[i].Message = known.cid
+		case fate.TakenOut != nil:
+			sent[i].Fault = fate.TakenOut
+		default:
+			m.cid, m.pushed = cid, c.head
+			c.messages[m.meaning] = m
+			c.order = append(c.order, m)
+			sent[i].Message = cid
+		}
 	}
-	sum := sha256.Sum256([]byte(meaning.String()))
-	m := &message{meaning: meaning, cid: fmt.Sprintf("bafy%x", sum[:16]), pushed: c.head, apply: apply}
-	c.messages[meaning] = m
-	c.order = append(c.order, m)
-	return m.cid, nil
+	return sent, nil
 }
 
 // OfferVanilla implements [jobs.Chain].
