@@ -62,6 +62,7 @@ var rules = []rule{
 	{text: "failed to load message", class: jobs.Transient, known: errNotFound},
 	{text: "cannot draw randomness from the future", class: jobs.Transient},
 	{text: "not due at any deadline", class: jobs.Rejected, remedy: "the sector was terminated"},
+	{text: "not found - deal may not have completed", class: jobs.Rejected, remedy: "it was never published, or is over"},
 	{text: "actor not found", class: jobs.Rejected, remedy: "check the address, and that the node follows the right network"},
 
 	// Execution: money.
@@ -78,7 +79,13 @@ var rules = []rule{
 	{exit: exitcode.ErrNotFound, method: proveCommit3, class: jobs.Deadline, known: errOvertaken},
 	{exit: exitcode.ErrForbidden, method: proveCommit3, text: "too early", class: jobs.Transient},
 	{exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "expired", class: jobs.Deadline},
+	{exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "data activations failed", class: jobs.Rejected, remedy: unclaimable},
+	{exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "claiming allocations", class: jobs.Rejected, remedy: unclaimable},
 	{exit: exitcode.ErrIllegalArgument, method: proveCommit3, class: jobs.Input},
+	{exit: notificationSendFailed, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
+	{exit: notificationReceiverAborted, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
+	{exit: notificationResponseInvalid, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
+	{exit: notificationRejected, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
 	// Execution: the rest.
 	{exit: exitcode.ErrForbidden, class: jobs.Rejected, remedy: "the sender must be owner, worker or control address of the miner"},
 	{exit: exitcode.ErrSerialization, class: jobs.Bug},
@@ -86,6 +93,17 @@ var rules = []rule{
 	{exit: exitcode.ErrUnhandledMessage, class: jobs.Rejected, remedy: "the network version has no such method"},
 	{text: executionFailed, class: jobs.Rejected},
 }
+
+// What a sector's data can be refused for when it is committed, and the actor's codes for it (FIP-0076).
+const (
+	unclaimable = "an allocation of the sector cannot be claimed: it is over, was claimed already, or its term does not fit the sector's life"
+	unnotified  = "who is to be notified of the sector's data refuses it: a deal that started, is active already, or outlives the sector"
+
+	notificationSendFailed      = exitcode.FirstActorSpecificExitCode
+	notificationReceiverAborted = exitcode.FirstActorSpecificExitCode + 1
+	notificationResponseInvalid = exitcode.FirstActorSpecificExitCode + 2
+	notificationRejected        = exitcode.FirstActorSpecificExitCode + 3
+)
 
 // executionFailed starts Lotus's text of a message that failed while its gas was estimated.
 const executionFailed = "message execution failed"

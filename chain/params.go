@@ -5,36 +5,17 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/filecoin-project/go-state-types/builtin/v18/verifreg"
 	cbg "github.com/whyrusleeping/cbor-gen"
 
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// The actors' bounds on a pre-commitment (go-state-types builtin/v18/miner; design §6).
-const (
-	minSectorLife = miner.MinSectorExpiration          // 180 days
-	maxSectorLife = miner.MaxSectorExpirationExtension // 1,278 days
-)
-
 // maxTicketAge is how old a ticket's epoch may be when its pre-commitment lands: 3,780 epochs.
 var maxTicketAge = miner.MaxPreCommitRandomnessLookback
 
-// landingMargin is how many epochs a message may wait in the mempool without its expiration becoming too near (2 h at 30 s).
-const landingMargin = 240
-
-// expirationFor gives the expiration that the actor accepts nearest to what is wanted; wanted 0 is the longest. The lower bound counts from the latest
-// epoch at which the sector may be proven, and moves with the head: a margin is left for the landing. The upper bound moves too, but away.
-func expirationFor(head, wanted, maxProveCommit abi.ChainEpoch) abi.ChainEpoch {
-	lowest := head + landingMargin + maxProveCommit + minSectorLife
-	highest := head + maxSectorLife
-	if wanted == 0 {
-		return highest
-	}
-	return min(max(wanted, lowest), highest)
-}
-
 // preCommitInfos builds one entry of the parameters for each request.
-func preCommitInfos(head, maxProveCommit abi.ChainEpoch, requests []jobs.PreCommitRequest) []miner.SectorPreCommitInfo {
+func preCommitInfos(head, delay abi.ChainEpoch, requests []jobs.PreCommitRequest) []miner.SectorPreCommitInfo {
 	infos := make([]miner.SectorPreCommitInfo, len(requests))
 	for i, r := range requests {
 		infos[i] = miner.SectorPreCommitInfo{
@@ -42,7 +23,7 @@ func preCommitInfos(head, maxProveCommit abi.ChainEpoch, requests []jobs.PreComm
 			SectorNumber:  r.Seal.ID.Number,
 			SealedCID:     r.Seal.CommR,
 			SealRandEpoch: r.TicketEpoch,
-			Expiration:    expirationFor(head, r.Expiration, maxProveCommit),
+			Expiration:    r.Terms.Expiration(head, delay, r.Expiration),
 		}
 		if !r.CC { // a CC sector's CommD is that of zeros, which the actor knows
 			infos[i].UnsealedCid = &requests[i].Seal.CommD
@@ -60,18 +41,31 @@ func preCommitParams(infos []miner.SectorPreCommitInfo) ([]byte, error) {
 }
 
 // commitParams encodes ProveCommitSectors3 with one proof for each sector. A sector that the actor refuses does not fail the others: its code is in
-// the returned batch.
+// the returned batch. A refused notification fails the message, so that the estimate tells of it: the sector would be committed without its deal.
 func commitParams(requests []jobs.CommitRequest) ([]byte, error) {
 	params := miner.ProveCommitSectors3Params{}
 	for _, r := range requests {
 		manifest := miner.SectorActivationManifest{SectorNumber: r.Seal.ID.Number}
 		for _, p := range r.Pieces {
-			manifest.Pieces = append(manifest.Pieces, miner.PieceActivationManifest{CID: p.CID, Size: p.Size})
+			manifest.Pieces = append(manifest.Pieces, pieceManifest(p))
+			params.RequireNotificationSuccess = params.RequireNotificationSuccess || len(p.Notify) > 0
 		}
 		params.SectorActivations = append(params.SectorActivations, manifest)
 		params.SectorProofs = append(params.SectorProofs, r.Proof)
 	}
 	return encode("ProveCommitSectors3", &params)
+}
+
+// pieceManifest says what the chain is to do about a piece (FIP-0076). The actor pads between pieces as jobs.Layout does.
+func pieceManifest(p jobs.Piece) miner.PieceActivationManifest {
+	m := miner.PieceActivationManifest{CID: p.CID, Size: p.Size}
+	if a := p.Allocation; a != nil {
+		m.VerifiedAllocationKey = &miner.VerifiedAllocationKey{Client: a.Client, ID: verifreg.AllocationId(a.ID)}
+	}
+	for _, n := range p.Notify {
+		m.Notify = append(m.Notify, miner.DataActivationNotification{Address: n.Address, Payload: n.Payload})
+	}
+	return m
 }
 
 func encode(what string, v cbg.CBORMarshaler) ([]byte, error) {

@@ -2,12 +2,14 @@ package chain
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/ipfs/go-cid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain/lotus"
@@ -45,8 +47,7 @@ func TestParamsEqualRecorded(t *testing.T) {
 	require.NoError(t, batch.UnmarshalCBOR(bytes.NewReader(recorded.Params)))
 	sector := batch.Sectors[0]
 	id := jobs.SectorID{Miner: 1000, Number: sector.SectorNumber}
-	const maxProveCommit = 30*2880 + 10
-	infos := preCommitInfos(0, maxProveCommit, []jobs.PreCommitRequest{{
+	infos := preCommitInfos(0, 10, []jobs.PreCommitRequest{{
 		Seal:        jobs.Seal{ID: id, Proof: sector.SealProof, CommR: sector.SealedCID},
 		TicketEpoch: sector.SealRandEpoch, CC: true, Expiration: sector.Expiration,
 	}})
@@ -83,6 +84,7 @@ func TestParamsWithData(t *testing.T) {
 		prove.SectorActivations[0].Pieces[0].Size, prove.SectorActivations[0].Pieces[1].Size,
 	}, "pieces keep their order")
 	require.False(t, prove.RequireActivationSuccess, "one bad sector must not fail the others")
+	require.False(t, prove.RequireNotificationSuccess)
 
 	_, err = preCommitParams(nil)
 	require.Error(t, err)
@@ -90,24 +92,26 @@ func TestParamsWithData(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestExpiration(t *testing.T) {
+// The manifest of a verified deal, written out by FIP-0076's structures: nothing recorded has one.
+func TestManifestBytes(t *testing.T) {
 	t.Parallel()
-	const (
-		day            = 2880
-		head           = 1_000_000
-		maxProveCommit = 30*day + 150
-		lowest         = head + 240 + maxProveCommit + 180*day
-		highest        = head + 1278*day
-	)
-	for wanted, want := range map[abi.ChainEpoch]abi.ChainEpoch{
-		0:           highest,
-		head:        lowest,
-		lowest - 1:  lowest,
-		lowest:      lowest,
-		lowest + 7:  lowest + 7,
-		highest:     highest,
-		highest + 1: highest,
-	} {
-		require.Equal(t, want, expirationFor(head, wanted, maxProveCommit), "wanted %d", wanted)
-	}
+	piece := cid.MustParse("baga6ea4seaqicoyiliijespbati3bqmuyubusdfbrk5hj6tuzqgkrvlvzdnwadi")
+	raw, err := commitParams([]jobs.CommitRequest{{
+		Seal: jobs.Seal{ID: jobs.SectorID{Number: 3}}, Proof: []byte{0xaa},
+		Pieces: []jobs.Piece{
+			{CID: piece, Size: 1024, Allocation: &jobs.Allocation{Client: 1001, ID: 7}, Notify: []jobs.Notification{jobs.NotifyMarket(300)}},
+			{CID: piece, Size: 128},
+		},
+	}})
+	require.NoError(t, err)
+	cidBytes := "d82a5828" + "00" + hex.EncodeToString(piece.Bytes())
+	require.Equal(t, "86"+ // six parameters
+		"81"+"82"+"03"+"82"+ // one activation: sector 3 with two pieces
+		"84"+cidBytes+"190400"+"82"+"1903e9"+"07"+ // 1,024 bytes for allocation 7 of client 1001
+		"81"+"82"+"420005"+"43"+"19012c"+ // one notification: f05, deal 300 in CBOR
+		"84"+cidBytes+"1880"+"f6"+"80"+ // 128 bytes, neither
+		"81"+"41aa"+ // one proof
+		"40"+"f6"+ // no aggregate
+		"f4"+"f5", // activation not required of all, notification is
+		hex.EncodeToString(raw))
 }

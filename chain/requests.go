@@ -50,7 +50,7 @@ func (c *Client) sendPreCommits(ctx context.Context, requests ...jobs.PreCommitR
 		})
 	}
 	d.build = func(ctx context.Context, head *lotus.TipSet) ([]byte, abi.TokenAmount, error) {
-		infos := preCommitInfos(head.Height, c.maxProveCommit(), requests)
+		infos := preCommitInfos(head.Height, c.network.ChallengeDelay, requests)
 		params, err := preCommitParams(infos)
 		if err != nil {
 			return nil, big.Zero(), err
@@ -116,7 +116,7 @@ func (c *Client) sendCommits(ctx context.Context, requests ...jobs.CommitRequest
 		}
 		missing := big.Zero()
 		for _, r := range requests {
-			short, err := c.pledgeShort(ctx, r.Seal.ID, head)
+			short, err := c.pledgeShort(ctx, r, head)
 			if err != nil {
 				return nil, big.Zero(), fmt.Errorf("pledge of sector %s: %w", r.Seal.ID, err)
 			}
@@ -129,7 +129,12 @@ func (c *Client) sendCommits(ctx context.Context, requests ...jobs.CommitRequest
 }
 
 // pledgeShort is the initial pledge less the deposit that already lies with the miner.
-func (c *Client) pledgeShort(ctx context.Context, id jobs.SectorID, head *lotus.TipSet) (abi.TokenAmount, error) {
+func (c *Client) pledgeShort(ctx context.Context, r jobs.CommitRequest, head *lotus.TipSet) (abi.TokenAmount, error) {
+	id := r.Seal.ID
+	var verified abi.PaddedPieceSize
+	for _, p := range r.Pieces {
+		verified += p.Verified()
+	}
 	pre, err := read(ctx, c.node, "StateSectorPreCommitInfo", func(ctx context.Context, api *api) (*miner.SectorPreCommitOnChainInfo, error) {
 		return api.StateSectorPreCommitInfo(ctx, minerAddress(id.Miner), id.Number, head.Key())
 	})
@@ -144,7 +149,7 @@ func (c *Client) pledgeShort(ctx context.Context, id jobs.SectorID, head *lotus.
 		return big.Zero(), jobs.Failf(jobs.Bug, "seal proof %d: %w", pre.Info.SealProof, err)
 	}
 	pledge, err := read(ctx, c.node, "StateMinerInitialPledgeForSector", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
-		return api.StateMinerInitialPledgeForSector(ctx, pre.Info.Expiration-head.Height, size, 0, head.Key())
+		return api.StateMinerInitialPledgeForSector(ctx, pre.Info.Expiration-head.Height, size, uint64(verified), head.Key())
 	})
 	if err != nil {
 		return big.Zero(), err

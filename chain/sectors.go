@@ -9,7 +9,6 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/builtin"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/ipfs/go-cid"
@@ -246,7 +245,7 @@ func (c *Client) sectorAt(ctx context.Context, id jobs.SectorID, ts *lotus.TipSe
 		return jobs.OnChain{}, fmt.Errorf("sector %s: %w", id, err)
 	}
 	if pre != nil {
-		expires := pre.PreCommitEpoch + c.maxProveCommit()
+		expires := pre.PreCommitEpoch + jobs.MaxProveCommit(c.network.ChallengeDelay)
 		if ts.Height > expires {
 			return jobs.OnChain{}, nil // the actor has not swept it yet, but takes no proof for it
 		}
@@ -264,12 +263,6 @@ func (c *Client) sectorAt(ctx context.Context, id jobs.SectorID, ts *lotus.TipSe
 		return jobs.OnChain{}, nil
 	}
 	return jobs.OnChain{Sector: &jobs.OnChainSector{CommR: info.SealedCID, Activation: info.Activation, Expiration: info.Expiration}}, nil
-}
-
-// maxProveCommit is how long after the pre-commit the proof may land: 30 days and the network's challenge delay (FIP-0013's bound for
-// V1_1 proofs).
-func (c *Client) maxProveCommit() abi.ChainEpoch {
-	return 30*builtin.EpochsInDay + c.network.ChallengeDelay
 }
 
 // Proven implements jobs.Chain. A sector is unproven until the first deadline of its partition closes; then it is active or faulty.

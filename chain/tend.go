@@ -188,6 +188,90 @@ func (c *Client) tendNonce(ctx context.Context, head *lotus.TipSet, from address
 	return err
 }
 
+// replacePremium is what a replacement's premium must exceed the old one by, in percent: Lotus asks for 10 at least and 25 by default.
+const replacePremium = 125
+
+// replace journals and pushes the message with a higher fee and the same nonce, so that one of the two lands. A message that the mempool lost is not
+// replaced but pushed again, and one that is not ours never: it may be somebody's WindowPoSt.
+func (c *Client) replace(ctx context.Context, head *lotus.TipSet, key string, raw []byte, e *entry) (done bool, err error) {
+	msg := e.Signed.Message
+	there, err := c.inMempool(ctx, msg.From, msg.Nonce)
+	switch {
+	case err != nil:
+		return false, err
+	case there == nil:
+		return false, nil
+	case there.Cid() != e.Signed.Cid():
+		c.cfg.Log.Warn("a message that is not ours has our nonce", "meaning", key, "cid", there.Cid(), "sender", msg.From, "nonce", msg.Nonce)
+		return true, nil
+	}
+	maxFee := c.cfg.MaxFeePreCommit
+	if msg.Method == proveCommit3 {
+		maxFee = c.cfg.MaxFeeCommit
+	}
+	raised := big.Add(big.Div(big.Mul(msg.GasPremium, big.NewInt(replacePremium)), big.NewInt(100)), big.NewInt(1))
+	if err := c.bid(ctx, head, &msg, raised, maxFee); err != nil {
+		return false, fmt.Errorf("%s: %w", key, err)
+	}
+	if msg.GasFeeCap.LessThan(msg.GasPremium) {
+		return false, nil // the maximum fee does not allow a higher bid: the old one stays
+	}
+	signed, err := c.signature(ctx, &msg)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", key, err)
+	}
+	e.Replaced = append(e.Replaced, e.Signed.Cid())
+	e.Signed, e.State, e.PushedAt = signed, jobs.MessageJournaled, head.Height
+	if _, ok, err := c.log().save(ctx, key, raw, e); !ok || err != nil {
+		return true, err // another process did it
+	}
+	c.cfg.Log.Info("message replaced with a higher fee", "meaning", key, "cid", signed.Cid(), "was", there.Cid(), "premium", msg.GasPremium)
+	_, err = c.push(ctx, key)
+	return true, err
+}
+
+// inMempool finds what the mempool holds for a nonce; nil if nothing.
+func (c *Client) inMempool(ctx context.Context, from address.Address, nonce uint64) (*lotus.SignedMessage, error) {
+	pending, err := read(ctx, c.node, "MpoolPending", func(ctx context.Context, api *api) ([]*lotus.SignedMessage, error) {
+		return api.MpoolPending(ctx, lotus.EmptyTSK)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pending {
+		if p.Message.From == from && p.Message.Nonce == nonce {
+			return p, nil
+		}
+	}
+	return nil, nil
+}
+
+// How a bid is made, as Lotus's own estimate does: the premium for inclusion within 10 blocks, the fee cap for a base fee that rises for 20 epochs.
+const (
+	premiumBlocks = 10
+	feeCapEpochs  = 20
+)
+
+// bid sets fee cap and premium to what the market asks, the premium at least as given, within maxFee for the message's gas limit.
+func (c *Client) bid(ctx context.Context, head *lotus.TipSet, msg *lotus.Message, premium, maxFee abi.TokenAmount) error {
+	asked, err := read(ctx, c.node, "GasEstimateGasPremium", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
+		return api.GasEstimateGasPremium(ctx, premiumBlocks, msg.From, msg.GasLimit, lotus.EmptyTSK)
+	})
+	if err != nil {
+		return err
+	}
+	msg.GasPremium = big.Max(asked, premium)
+	feeCap, err := read(ctx, c.node, "GasEstimateFeeCap", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
+		return api.GasEstimateFeeCap(ctx, msg, feeCapEpochs, lotus.EmptyTSK)
+	})
+	if err != nil {
+		return err
+	}
+	floor := big.Add(head.Blocks[0].ParentBaseFee, msg.GasPremium)
+	msg.GasFeeCap = big.Min(big.Max(feeCap, floor), big.Div(maxFee, big.NewInt(msg.GasLimit)))
+	return nil
+}
+
 // transferGas is enough for a transfer of nothing to oneself, which uses 0.73 million.
 const transferGas = 2_000_000
 

@@ -330,3 +330,15 @@ func (e AbandonOrdered) apply(r *Record, now time.Time) error {
 	r.want(RecoverAbandon)
 	return nil
 }
+
+func (DealsDropped) apply(r *Record, _ time.Time) error {
+	switch r.Stage(Commit).State {
+	case Idle, Faulted:
+	default:
+		return fmt.Errorf("%w: its proof is sent, or about to be", ErrRefused)
+	}
+	for i := range r.Pieces { // the pieces are the clone's own
+		r.Pieces[i].Allocation, r.Pieces[i].Notify, r.Pieces[i].Terms = nil, nil, Terms{}
+	}
+	return nil
+}

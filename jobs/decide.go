@@ -19,7 +19,7 @@ func act(e Event) Action { return Action{Event: e} }
 // performs it and asks again until it is told to wait.
 func Decide(r *Record, f *Facts, p *Policy) (Action, Reason) {
 	for _, rule := range []func(*Record, *Facts, *Policy) (Action, Reason){
-		finished, chainTruth, messages, orders, redeliver, held, tooLate, recoveries, remedies, place, advance,
+		finished, chainTruth, messages, orders, redeliver, held, lateForDeals, tooLate, recoveries, remedies, place, advance,
 	} {
 		if a, why := rule(r, f, p); a.Event != nil || !why.OK() {
 			return a, why

@@ -276,8 +276,9 @@ type PreCommitRequest struct {
 	TicketEpoch abi.ChainEpoch
 	CC          bool
 	// Expiration is the epoch the sector shall live to; 0 lets the client choose
-	// the longest allowed.
+	// the longest allowed. Terms bound it.
 	Expiration abi.ChainEpoch
+	Terms      Terms
 }
 
 // CommitRequest is one sector's proof.
@@ -324,6 +325,10 @@ type Chain interface {
 	Ticket(ctx context.Context, miner abi.ActorID, epoch abi.ChainEpoch) ([]byte, error)
 	Seed(ctx context.Context, miner abi.ActorID, epoch abi.ChainEpoch) ([]byte, error)
 	OnChain(ctx context.Context, id SectorID) (OnChain, error)
+	// PieceTerms checks, as of the head, that the allocation and the deals a piece speaks
+	// of are there, are the miner's, are of this piece and not over, and gives what they
+	// demand. Otherwise the fault is Rejected or, where it is too late, Deadline.
+	PieceTerms(ctx context.Context, miner abi.ActorID, p Piece) (Terms, error)
 	// Proven says whether a committed sector's first WindowPoSt deadline passed with
 	// the sector proven (true), passed otherwise (an error of class Rejected says
 	// how), or has not passed yet (false).

@@ -128,6 +128,9 @@ type (
 	Aborted struct{ Why string }
 	// AbandonOrdered gives the sector up.
 	AbandonOrdered struct{ Why string }
+	// DealsDropped makes the pieces plain data: their allocations are not claimed and nobody
+	// is notified. It saves the deposit of a sector that comes too late for its deals.
+	DealsDropped struct{ Why string }
 )
 
 // Result is what a stage's Do found out. Each stage fills its own fields.
@@ -185,6 +188,7 @@ func (e Held) String() string           { return "held: " + e.Hold.Reason }
 func (Released) String() string         { return "released" }
 func (e Aborted) String() string        { return "aborted: " + e.Why }
 func (e AbandonOrdered) String() string { return "to be abandoned: " + e.Why }
+func (e DealsDropped) String() string   { return "deals dropped: " + e.Why }
 
 // epochs is a duration of chain time.
 func epochs(n abi.ChainEpoch, net *Network) time.Duration {

@@ -31,17 +31,33 @@ func preCommitReady(r *Record, f *Facts, _ *Policy) Reason {
 }
 
 func doPreCommit(ctx context.Context, env *Env, r *Record) (*Result, error) {
+	if err := checkPieces(ctx, env, r); err != nil {
+		return nil, err
+	}
 	sent, err := env.Chain.SendPreCommits(ctx, r.Meaning(PreCommit).Alone(), []PreCommitRequest{{
 		Meaning:     r.Meaning(PreCommit),
 		Seal:        r.Seal(),
 		TicketEpoch: r.Ticket.Epoch,
 		CC:          r.CC(),
 		Expiration:  r.Expiration,
+		Terms:       TermsOf(r.Pieces),
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("pre-commit: %w", err)
 	}
 	return sent[0].result("pre-commit")
+}
+
+// checkPieces sees that what the pieces claim is still there: an allocation that another
+// sector claimed, or a deal that was never published, would fail the proof after the
+// deposit is paid (design rule 6).
+func checkPieces(ctx context.Context, env *Env, r *Record) error {
+	for i, p := range r.Pieces {
+		if _, err := env.Chain.PieceTerms(ctx, r.ID.Miner, p); err != nil {
+			return fmt.Errorf("piece %d (%s): %w", i, p.CID, err)
+		}
+	}
+	return nil
 }
 
 // result is the member's result of its stage.

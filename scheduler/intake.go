@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -24,6 +24,7 @@ type Request struct {
 	Pieces       []jobs.Piece
 	KeepUnsealed bool
 	Expiration   abi.ChainEpoch // 0 is the longest allowed
+	Duration     abi.ChainEpoch // life from now on, instead of Expiration; 0 is none
 	// Home is the sealing path to use, because the pieces lie on its host already; empty
 	// leaves the choice to the scheduler.
 	Home string
@@ -41,7 +42,10 @@ func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Re
 	if err != nil {
 		return nil, fmt.Errorf("add: miner f0%d: %w", req.Miner, err)
 	}
-	if err := errors.Join(checkPieces(req.Pieces, onChain.SectorSize), s.checkExpiration(ctx, onChain.SealProof, req.Expiration)); err != nil {
+	if err := checkPieces(req.Pieces, onChain.SectorSize); err != nil {
+		return nil, fmt.Errorf("add: %w", err)
+	}
+	if err := s.bind(ctx, &req); err != nil {
 		return nil, fmt.Errorf("add: %w", err)
 	}
 	commD, err := jobs.CommD(onChain.SealProof, req.Pieces)
@@ -108,7 +112,7 @@ func (s *Scheduler) settleIn(ctx context.Context, r *jobs.Record) error {
 func checkPieces(pieces []jobs.Piece, size abi.SectorSize) error {
 	var errs []error
 	seen := map[string]int{}
-	var end abi.PaddedPieceSize
+	aligned := true
 	for i, p := range pieces {
 		fail := func(format string, args ...any) {
 			errs = append(errs, fmt.Errorf("piece %d (%s): %w", i, p.CID, fmt.Errorf(format, args...)))
@@ -124,6 +128,7 @@ func checkPieces(pieces []jobs.Piece, size abi.SectorSize) error {
 		}
 		if err := p.Size.Validate(); err != nil {
 			fail("padded size %d: %w", p.Size, err)
+			aligned = false
 			continue
 		}
 		if p.RawSize == 0 || p.RawSize > uint64(p.Size.Unpadded()) {
@@ -132,9 +137,11 @@ func checkPieces(pieces []jobs.Piece, size abi.SectorSize) error {
 		if err := checkSource(p.Source); err != nil {
 			fail("%w", err)
 		}
-		end = (end+p.Size-1)/p.Size*p.Size + p.Size // aligned to its own size
 	}
-	if end > abi.PaddedPieceSize(size) {
+	if !aligned {
+		return errors.Join(errs...)
+	}
+	if _, end := jobs.Layout(pieces); end > abi.PaddedPieceSize(size) {
 		errs = append(errs, fmt.Errorf("the pieces need %d bytes, each aligned to its own size, but the miner's sectors have %d: use fewer or smaller pieces", end, size))
 	}
 	return errors.Join(errs...)
@@ -150,19 +157,45 @@ func checkSource(source string) error {
 	return fmt.Errorf("source %q is neither an absolute path nor an http(s) URL", source)
 }
 
-// checkExpiration refuses early what the chain would refuse after days of sealing.
-func (s *Scheduler) checkExpiration(ctx context.Context, proof abi.RegisteredSealProof, at abi.ChainEpoch) error {
-	if at == 0 {
-		return nil
+// bind asks the chain what the pieces' allocations and deals demand of their sector, and settles on its expiration: what the chain
+// would refuse after days of sealing is refused now.
+func (s *Scheduler) bind(ctx context.Context, req *Request) error {
+	network, err := s.chain.Network(ctx)
+	if err != nil {
+		return err
 	}
 	head, err := s.chain.Head(ctx)
 	if err != nil {
-		return fmt.Errorf("expiration: %w", err)
+		return err
 	}
-	soonest := head.Epoch + miner.MaxProveCommitDuration[proof] + miner.MinSectorExpiration
-	latest := head.Epoch + miner.MaxSectorExpirationExtension
-	if at < soonest || at > latest {
-		return fmt.Errorf("expiration at epoch %d is not between %d and %d, the least and most that the chain allows from head %d", at, soonest, latest, head.Epoch)
+	req.Pieces = slices.Clone(req.Pieces)
+	var errs []error
+	for i := range req.Pieces {
+		p := &req.Pieces[i]
+		terms, err := s.chain.PieceTerms(ctx, req.Miner, *p)
+		if p.Terms = p.Terms.And(terms); err == nil {
+			err = p.Terms.Check(head.Epoch, network.ChallengeDelay)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("piece %d (%s): %w", i, p.CID, err))
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	terms := jobs.TermsOf(req.Pieces)
+	if err := terms.Check(head.Epoch, network.ChallengeDelay); err != nil {
+		return fmt.Errorf("the pieces do not go together in one sector: %w", err)
+	}
+	if req.Duration != 0 {
+		if req.Expiration != 0 {
+			return errors.New("give a duration or an expiration, not both")
+		}
+		req.Expiration = head.Epoch + req.Duration
+	}
+	soonest, latest := terms.Expirations(head.Epoch, network.ChallengeDelay)
+	if at := req.Expiration; at != 0 && (at < soonest || at > latest) {
+		return fmt.Errorf("expiration at epoch %d is not between %d and %d, the least and most that the chain and the pieces' deals allow from head %d", at, soonest, latest, head.Epoch)
 	}
 	return nil
 }

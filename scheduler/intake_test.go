@@ -121,6 +121,12 @@ func TestAddRefusesWhatCannotBeSealed(t *testing.T) {
 			scheduler.Request{Expiration: 10_000 + 180*2880},
 			[]string{"not between", "from head 10000"},
 		},
+		"duration and expiration": {scheduler.Request{Duration: 300 * 2880, Expiration: 10_000 + 300*2880}, []string{"not both"}},
+		"too short a duration":    {scheduler.Request{Duration: 180 * 2880}, []string{"not between"}},
+		"start passed": {
+			scheduler.Request{Pieces: with(func(c *jobs.Piece) { c.Terms.Start = 10_005 })},
+			[]string{"piece 0 (" + a.CID.String() + ")", "must be committed by epoch 10005"},
+		},
 		"too long a life": {scheduler.Request{Expiration: 10_000 + 1279*2880}, []string{"not between"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,6 +140,55 @@ func TestAddRefusesWhatCannotBeSealed(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAddAsksTheChainWhatDealsDemand(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	a, b := piece(t, "a"), piece(t, "b")
+	a.Allocation = &jobs.Allocation{Client: 1001, ID: 7}
+	b.Terms.Start = 11_000
+	p.chain.SetTerms(a, jobs.Terms{Start: 12_000, LifeMin: 200 * 2880, LifeMax: 400 * 2880}, nil)
+	made, err := p.Add(p.ctx, scheduler.Request{Miner: miner, Pieces: []jobs.Piece{a, b}, Duration: 300 * 2880}, "ann")
+	require.NoError(t, err)
+	r := p.record(made[0].ID)
+	require.Equal(t, abi.ChainEpoch(11_000), jobs.CommitDeadline(r))
+	require.Equal(t, jobs.Terms{Start: 12_000, LifeMin: 200 * 2880, LifeMax: 400 * 2880}, r.Pieces[0].Terms)
+	require.Equal(t, a.Allocation, r.Pieces[0].Allocation)
+	require.Equal(t, abi.ChainEpoch(10_000+300*2880), r.Expiration)
+	require.Zero(t, b.Terms.LifeMin, "the request's own pieces are not written to")
+
+	_, err = p.Add(p.ctx, scheduler.Request{Miner: miner, Pieces: []jobs.Piece{a}, Duration: 500 * 2880}, "ann")
+	require.ErrorContains(t, err, "and the pieces' deals allow")
+	p.chain.SetTerms(b, jobs.Terms{LifeMin: 500 * 2880}, nil)
+	_, err = p.Add(p.ctx, scheduler.Request{Miner: miner, Pieces: []jobs.Piece{a, b}}, "ann")
+	require.ErrorContains(t, err, "the pieces do not go together in one sector")
+	p.chain.SetTerms(a, jobs.Terms{}, jobs.Failf(jobs.Rejected, "allocation f01001/7: it is for provider f02000"))
+	_, err = p.Add(p.ctx, scheduler.Request{Miner: miner, Pieces: []jobs.Piece{a}}, "ann")
+	require.ErrorContains(t, err, "it is for provider f02000")
+}
+
+// An allocation that is gone when the sector is sealed holds it before its deposit is paid.
+func TestAnAllocationClaimedMeanwhileHoldsTheSectorBeforeTheDeposit(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	a := piece(t, "a")
+	a.Allocation = &jobs.Allocation{Client: 1001, ID: 7}
+	made, err := p.Add(p.ctx, scheduler.Request{Miner: miner, Pieces: []jobs.Piece{a}}, "ann")
+	require.NoError(t, err)
+	id := made[0].ID
+	p.driveTo(id, jobs.PreCommit)
+	p.chain.SetTerms(a, jobs.Terms{}, jobs.Failf(jobs.Rejected, "the chain has none: it was claimed already"))
+	env := &jobs.Env{Chain: p.chain}
+	_, err = jobs.RowOf(jobs.PreCommit).Do(p.ctx, env, p.record(id))
+	fault, ok := jobs.Classify(p.ctx, err)
+	require.True(t, ok)
+	p.fail(id, jobs.PreCommit, fault)
+	r := p.look(id)
+	require.NotNil(t, r.Hold)
+	require.Contains(t, r.Hold.Reason, "claimed already")
+	require.Contains(t, r.Hold.Reason, a.CID.String())
+	require.Zero(t, p.chain.Sent(jobs.PreCommit))
 }
 
 func TestAddNamesAMinerThatTheChainDoesNotKnow(t *testing.T) {

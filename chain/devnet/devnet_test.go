@@ -294,7 +294,7 @@ func (n *network) refused(m *lotus.Message, code int64, text string) {
 	var reverted *lotus.ExecutionReverted
 	require.ErrorAs(n, err, &reverted)
 	require.Equal(n, "0x", reverted.Data)
-	require.Regexp(n, fmt.Sprintf(`^message execution failed \(exit=\[\w+\(%d\)\], vm error=\[message failed with backtrace:\n`, code), reverted.Message)
+	require.Regexp(n, fmt.Sprintf(`^message execution failed \(exit=\[(\w+\(%d\)|%[1]d)\], vm error=\[message failed with backtrace:\n`, code), reverted.Message)
 	require.Contains(n, reverted.Message, text)
 
 	forced := *m

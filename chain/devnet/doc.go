@@ -11,7 +11,9 @@
 //   - Gas is a table by method (see gas.go), calibrated on recordings; base fee follows the real EIP-1559 rule.
 //   - Deposit and pledge are linear in power, at the figures of a recorded 2 KiB network; there are no block rewards and no vesting.
 //   - Of the builtin actors it runs accounts (send) and storage miners (send, PreCommitSectorBatch2, ProveCommitSectors3 with one
-//     proof a sector, no market deals and no allocations). Everything else is "invalid method", as on a chain that lacks it.
+//     proof a sector). Everything else is "invalid method", as on a chain that lacks it.
+//   - Allocations and deals of the market are made by order ([Node.Allocate], [Node.PublishDeal]), so that a client needs neither
+//     datacap nor escrow. Claims and active deals come of committing their pieces, by the actors' rules.
 //   - Nobody makes a WindowPoSt: a committed sector stays unproven until [Node.SetSector] says otherwise, and it never expires.
 //
 // Addresses print as address.CurrentNetwork says, which is the process's to set: Lotus's own test networks print t01000. Messages and

@@ -42,6 +42,11 @@ func preCommitDeposit(size abi.SectorSize) abi.TokenAmount {
 	return big.Mul(big.NewInt(depositPerAdjustedByte*maxQuality), big.NewIntUnsigned(uint64(size)))
 }
 
+// adjusted is the size that counts for pledge and fee: verified data counts ten-fold.
+func adjusted(size abi.SectorSize, verified abi.PaddedPieceSize) abi.SectorSize {
+	return size + abi.SectorSize(verified)*(maxQuality-1)
+}
+
 func initialPledge(size abi.SectorSize) abi.TokenAmount {
 	return big.Mul(big.NewInt(pledgePerByte), big.NewIntUnsigned(uint64(size)))
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/builtin/v18/market"
+	"github.com/filecoin-project/go-state-types/builtin/v18/verifreg"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/proof"
 	"github.com/ipfs/go-cid"
@@ -52,8 +54,11 @@ type plan struct {
 	Orders   []order         `json:",omitempty"`
 }
 
-// order is what [Node.SetSector] and [Node.Fund] change.
+// order is what [Node.SetSector], [Node.Fund], [Node.Allocate] and [Node.PublishDeal] change.
 type order struct {
+	Allocation *verifreg.Allocation `json:",omitempty"`
+	Deal       *market.DealProposal `json:",omitempty"`
+
 	Sector *jobs.SectorID `json:",omitempty"`
 	Status SectorStatus   `json:",omitempty"`
 
@@ -62,7 +67,14 @@ type order struct {
 }
 
 func (o order) apply(s *state) error {
-	if o.Sector == nil {
+	switch {
+	case o.Allocation != nil:
+		s.deals.allocate(*o.Allocation)
+		return nil
+	case o.Deal != nil:
+		s.deals.publish(*o.Deal)
+		return nil
+	case o.Sector == nil:
 		s.credit(o.Actor, o.Amount)
 		return nil
 	}

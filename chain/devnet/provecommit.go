@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/batch"
 	"github.com/filecoin-project/go-state-types/big"
 	miner18 "github.com/filecoin-project/go-state-types/builtin/v18/miner"
@@ -20,6 +21,7 @@ type activation struct {
 	manifest  miner18.SectorActivationManifest
 	precommit *miner18.SectorPreCommitOnChainInfo
 	proof     []byte
+	verified  abi.PaddedPieceSize // of the pieces whose allocations it claimed
 	code      exitcode.ExitCode
 }
 
@@ -44,13 +46,16 @@ func proveCommitSectors3(c *call, raw []byte) ([]byte, int64, error) {
 	if err := c.verifyProofs(m, sectors, params.RequireActivationSuccess); err != nil {
 		return nil, 0, err
 	}
-	if err := checkData(m, sectors, &params); err != nil {
+	if err := c.activateData(m, sectors, params.RequireActivationSuccess); err != nil {
 		return nil, 0, err
 	}
 	if err := c.activate(m, sectors); err != nil {
 		return nil, 0, err
 	}
 	c.state.miners = c.state.miners.set(m.id, m)
+	if err := c.notify(m, sectors, params.RequireNotificationSuccess); err != nil {
+		return nil, 0, err
+	}
 
 	var done batch.BatchReturn
 	for i, s := range sectors {
@@ -191,44 +196,50 @@ func declaredCommD(info *miner18.SectorPreCommitInfo) (cid.Cid, error) {
 	return jobs.CommD(info.SealProof, nil)
 }
 
-// checkData compares the pieces of the activation with the pre-committed CommD. There are no allocations on this network, so a
-// piece that claims one fails its sector.
-func checkData(m *miner, sectors []*activation, params *miner18.ProveCommitSectors3Params) error {
+// activateData compares the pieces of the activation with the pre-committed CommD and claims their allocations. A sector whose
+// allocations cannot all be claimed falls out.
+func (c *call) activateData(m *miner, sectors []*activation, all bool) error {
 	good := 0
 	for _, s := range sectors {
 		if s.code != exitcode.Ok {
 			continue
 		}
-		pieces := make([]jobs.Piece, len(s.manifest.Pieces))
-		for i, p := range s.manifest.Pieces {
-			pieces[i] = jobs.Piece{CID: p.CID, Size: p.Size}
-			if p.VerifiedAllocationKey != nil {
-				s.code = exitcode.ErrNotFound
-			}
-			if len(p.Notify) > 0 && params.RequireNotificationSuccess {
-				return abortf(exitcode.ErrUnspecified, "sector change rejected: the embedded node has nobody to notify")
-			}
-		}
-		computed, err := jobs.CommD(s.precommit.Info.SealProof, pieces)
-		if err != nil {
-			return abortf(exitcode.ErrIllegalArgument, "failed to compute unsealed sector CID: %s", err)
-		}
-		declared, err := declaredCommD(&s.precommit.Info)
-		if err != nil {
+		if err := s.checkCommD(); err != nil {
 			return err
 		}
-		if computed != declared {
-			return abortf(exitcode.ErrIllegalArgument, "unsealed CID does not match pieces for sector %d, computed Cid(%s) declared Cid(%s)",
-				s.manifest.SectorNumber, computed, declared)
+	}
+	for _, s := range sectors {
+		if s.code != exitcode.Ok {
+			continue
 		}
-		if s.code == exitcode.Ok {
+		if s.code = c.claim(m, s); s.code == exitcode.Ok {
 			good++
-		} else if params.RequireActivationSuccess {
-			return abortf(exitcode.ErrNotFound, "no allocation for sector %d of miner f0%d", s.manifest.SectorNumber, m.id)
+		} else if all {
+			return abortf(exitcode.ErrIllegalArgument, "error claiming allocations on batch: all or nothing call contained failures: sector %d: %s", s.manifest.SectorNumber, s.code)
 		}
 	}
 	if good == 0 {
 		return abortf(exitcode.ErrIllegalArgument, "all data activations failed")
+	}
+	return nil
+}
+
+func (s *activation) checkCommD() error {
+	pieces := make([]jobs.Piece, len(s.manifest.Pieces))
+	for i, p := range s.manifest.Pieces {
+		pieces[i] = jobs.Piece{CID: p.CID, Size: p.Size}
+	}
+	computed, err := jobs.CommD(s.precommit.Info.SealProof, pieces)
+	if err != nil {
+		return abortf(exitcode.ErrIllegalArgument, "failed to compute unsealed sector CID: %s", err)
+	}
+	declared, err := declaredCommD(&s.precommit.Info)
+	if err != nil {
+		return err
+	}
+	if computed != declared {
+		return abortf(exitcode.ErrIllegalArgument, "unsealed CID does not match pieces for sector %d, computed Cid(%s) declared Cid(%s)",
+			s.manifest.SectorNumber, computed, declared)
 	}
 	return nil
 }
@@ -247,22 +258,25 @@ func (c *call) activate(m *miner, sectors []*activation) error {
 			return abortf(exitcode.ErrIllegalArgument, "precommit %d has lifetime %d less than minimum %d. ignoring",
 				info.SectorNumber, lifetime, miner18.MinSectorExpiration)
 		}
-		var data uint64
+		var data abi.PaddedPieceSize
 		for _, p := range s.manifest.Pieces {
-			data += uint64(p.Size)
+			data += p.Size
 		}
+		weight := func(space abi.PaddedPieceSize) abi.DealWeight {
+			return big.Mul(big.NewIntUnsigned(uint64(space)), big.NewInt(int64(lifetime)))
+		}
+		own := initialPledge(adjusted(size, s.verified))
 		m.sectors = m.sectors.set(info.SectorNumber, &lotus.SectorOnChainInfo{
 			SectorNumber: info.SectorNumber, SealProof: info.SealProof, SealedCID: info.SealedCID,
 			Activation: c.epoch, Expiration: info.Expiration, PowerBaseEpoch: c.epoch,
-			DealWeight:         big.Mul(big.NewIntUnsigned(data), big.NewInt(int64(lifetime))),
-			VerifiedDealWeight: big.Zero(),
-			InitialPledge:      initialPledge(size), DailyFee: dailyFee(size),
+			DealWeight: weight(data - s.verified), VerifiedDealWeight: weight(s.verified),
+			InitialPledge: own, DailyFee: dailyFee(adjusted(size, s.verified)),
 			Flags: uint64(miner18.SIMPLE_QA_POWER),
 		})
 		m.precommits = m.precommits.drop(info.SectorNumber)
 		m.assign(info.SectorNumber, c.epoch)
 		m.deposits = big.Sub(m.deposits, s.precommit.PreCommitDeposit)
-		pledge = big.Add(pledge, initialPledge(size))
+		pledge = big.Add(pledge, own)
 	}
 	a, _ := c.state.actors.get(m.id)
 	if free := m.available(a.balance); free.LessThan(pledge) {

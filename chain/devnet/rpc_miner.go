@@ -263,7 +263,7 @@ func (a *api) StateMinerInitialPledgeForSector(_ context.Context, duration abi.C
 	if _, err := a.n.chain.at(key); err != nil {
 		return abi.TokenAmount{}, err
 	}
-	return withMargin(initialPledge(size + abi.SectorSize(verified)*(maxQuality-1))), nil
+	return withMargin(initialPledge(adjusted(size, abi.PaddedPieceSize(verified)))), nil
 }
 
 func withMargin(amount abi.TokenAmount) abi.TokenAmount {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
-	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/builtin/v18/verifreg"
 
 	"github.com/lpseal/lpseal/chain/lotus"
 )
@@ -105,39 +103,4 @@ func (a *api) StateListMiners(_ context.Context, key lotus.TipSetKey) ([]address
 		out = append(out, idAddress(id))
 	}
 	return out, nil
-}
-
-// There are no allocations, claims and deals on this network.
-
-func (a *api) StateGetAllocation(_ context.Context, client address.Address, _ verifreg.AllocationId, key lotus.TipSetKey) (*verifreg.Allocation, error) {
-	_, _, err := a.actorAt(client, key)
-	return nil, err
-}
-
-func (a *api) StateGetAllocations(_ context.Context, client address.Address, key lotus.TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error) {
-	_, _, err := a.actorAt(client, key)
-	if err != nil {
-		return nil, err
-	}
-	return map[verifreg.AllocationId]verifreg.Allocation{}, nil
-}
-
-func (a *api) StateGetClaim(_ context.Context, provider address.Address, _ verifreg.ClaimId, key lotus.TipSetKey) (*verifreg.Claim, error) {
-	_, _, err := a.actorAt(provider, key)
-	return nil, err
-}
-
-func (a *api) StateGetClaims(_ context.Context, provider address.Address, key lotus.TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error) {
-	_, _, err := a.actorAt(provider, key)
-	if err != nil {
-		return nil, err
-	}
-	return map[verifreg.ClaimId]verifreg.Claim{}, nil
-}
-
-func (a *api) StateMarketStorageDeal(_ context.Context, deal abi.DealID, key lotus.TipSetKey) (*lotus.MarketDeal, error) {
-	if _, err := a.n.chain.at(key); err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("deal %d not found - deal may not have completed sealing before deal proposal start epoch, or deal may have been slashed", deal)
 }

@@ -27,6 +27,7 @@ type state struct {
 	miners ordered[abi.ActorID, *miner]
 	landed ordered[abi.ActorID, ordered[uint64, *landing]] // by sender and nonce: a search costs O(log n) and answers as of its tipset
 	nextID abi.ActorID
+	deals  deals
 }
 
 // actor is the head of an account or a miner.

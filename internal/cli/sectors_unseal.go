@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/ffi/native"
@@ -76,11 +75,9 @@ type extent struct{ offset, size uint64 }
 // extents places the pieces as CommD does: each aligned to its own padded size.
 func extents(pieces []jobs.Piece) []extent {
 	out := make([]extent, len(pieces))
-	var end abi.PaddedPieceSize
+	offsets, _ := jobs.Layout(pieces)
 	for i, p := range pieces {
-		start := (end + p.Size - 1) / p.Size * p.Size
-		out[i] = extent{uint64(start.Unpadded()), p.RawSize}
-		end = start + p.Size
+		out[i] = extent{uint64(offsets[i].Unpadded()), p.RawSize}
 	}
 	return out
 }

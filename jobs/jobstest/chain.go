@@ -33,6 +33,7 @@ type Chain struct {
 	allocated map[abi.ActorID]map[uint64]bool
 	fates     map[jobs.Meaning]Fate
 	proven    map[jobs.SectorID]error
+	terms     map[string]pieceTerms // by piece CID
 	failing   map[string]error
 	calls     map[string]uint64
 }
@@ -71,6 +72,7 @@ func NewChain() *Chain {
 		allocated:    map[abi.ActorID]map[uint64]bool{},
 		fates:        map[jobs.Meaning]Fate{},
 		proven:       map[jobs.SectorID]error{},
+		terms:        map[string]pieceTerms{},
 		failing:      map[string]error{},
 		calls:        map[string]uint64{},
 	}
@@ -138,6 +140,19 @@ func (c *Chain) SetProven(id jobs.SectorID, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.proven[id] = err
+}
+
+// pieceTerms is what the chain says of a piece's allocation and deals.
+type pieceTerms struct {
+	terms jobs.Terms
+	err   error
+}
+
+// SetTerms decides what PieceTerms answers of a piece.
+func (c *Chain) SetTerms(p jobs.Piece, terms jobs.Terms, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.terms[p.CID.String()] = pieceTerms{terms, err}
 }
 
 // Fail makes a method answer with err until it is given nil; the name "*" stands
@@ -283,6 +298,17 @@ func (c *Chain) OnChain(ctx context.Context, id jobs.SectorID) (jobs.OnChain, er
 		out.PreCommit = &p
 	}
 	return out, nil
+}
+
+// PieceTerms implements [jobs.Chain].
+func (c *Chain) PieceTerms(ctx context.Context, _ abi.ActorID, p jobs.Piece) (jobs.Terms, error) {
+	unlock, err := c.call(ctx, "PieceTerms")
+	if err != nil {
+		return jobs.Terms{}, err
+	}
+	defer unlock()
+	answer := c.terms[p.CID.String()]
+	return answer.terms, answer.err
 }
 
 // Proven implements [jobs.Chain].
