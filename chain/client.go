@@ -42,6 +42,7 @@ type Config struct {
 	MaxFeePreCommit     abi.TokenAmount // of one message's gas; 0.025 FIL
 	MaxFeeCommit        abi.TokenAmount // 0.05 FIL
 	ReplaceAfter        abi.ChainEpoch  // epochs in the mempool before the fee is raised; 10
+	MaxReplacements     int             // of one message, without an operator's order; 8
 }
 
 // milliFIL is 10^15 attoFIL.
@@ -55,6 +56,7 @@ func (c Config) withDefaults() Config {
 	c.Backoff = positive(c.Backoff, 250*time.Millisecond)
 	c.Confidence = positive(c.Confidence, 5)
 	c.ReplaceAfter = positive(c.ReplaceAfter, 10)
+	c.MaxReplacements = positive(c.MaxReplacements, 8)
 	if c.HeadMaxAge == 0 {
 		c.HeadMaxAge = 500 * time.Millisecond
 	}
@@ -67,7 +69,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func positive[T ~int64](v, otherwise T) T {
+func positive[T ~int | ~int64](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
 	}

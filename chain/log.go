@@ -35,13 +35,16 @@ type entry struct {
 	PushedAt abi.ChainEpoch // the head when it was last pushed
 	// Closed says that a newer fence is being sent: nothing may be sent for this meaning any more (docs/adr/0002).
 	Closed bool `json:",omitempty"`
-	Void   int  // raised when a reserved nonce is taken away, so that a late signer's write fails
+	// Canceled is the message that an operator took back: Signed is then a transfer of nothing with the same nonce, and either may land.
+	Canceled cid.Cid `json:",omitzero"`
+	Void     int     // raised when a reserved nonce is taken away, so that a late signer's write fails
 
 	// What the chain said, once State is terminal: Signed is then dropped, and Name is the message that landed, one of Replaced perhaps.
 	Name        cid.Cid             `json:",omitzero"`
 	Height      abi.ChainEpoch      `json:",omitempty"`
 	Exit        exitcode.ExitCode   `json:",omitempty"`
 	MemberExits []exitcode.ExitCode `json:",omitempty"` // of a BatchReturn
+	Bill        *bill               `json:",omitempty"`
 	Past        []attempt           `json:",omitempty"`
 }
 
@@ -52,11 +55,13 @@ type attempt struct {
 	Exit  exitcode.ExitCode
 }
 
-// cid is the name of the message that landed or was pushed last; undefined before it is signed.
+// cid is the name of the message that landed, was taken back or was pushed last; undefined before it is signed.
 func (e *entry) cid() cid.Cid {
 	switch {
 	case e.Name.Defined():
 		return e.Name
+	case e.Canceled.Defined():
+		return e.Canceled
 	case e.Signed == nil:
 		return cid.Undef
 	}
@@ -81,6 +86,9 @@ func (e *entry) pending() bool { return e != nil && e.Signed != nil && !e.State.
 
 // end makes the entry terminal under the name of the message that decided it. Its bytes are no longer needed: a journal keeps every meaning for ever.
 func (e *entry) end(state jobs.MessageState, name cid.Cid, height abi.ChainEpoch) {
+	if e.Bill == nil {
+		e.Bill = billOf(&e.Signed.Message)
+	}
 	e.State, e.Name, e.Height, e.Signed = state, name, height, nil
 }
 
@@ -115,6 +123,8 @@ func (e *entry) fact(i int) jobs.Message {
 		m.Epoch = e.Height
 	}
 	switch exit := e.memberExit(i); {
+	case e.State == jobs.MessageDropped && e.Canceled.Defined():
+		m.Fault = jobs.Failf(jobs.Transient, "message %s was taken back by an order", e.Canceled)
 	case e.State != jobs.MessageConfirmed && e.State != jobs.MessageFailed:
 	case !exit.IsSuccess():
 		m.State, m.Fault = jobs.MessageFailed, exitFault(e.Method, exit, e.late())

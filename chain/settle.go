@@ -9,6 +9,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/batch"
 	"github.com/filecoin-project/go-state-types/exitcode"
+	"github.com/ipfs/go-cid"
 
 	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
@@ -156,10 +157,11 @@ const searchMargin = 20
 
 // resolve finds how a message ended whose nonce is used as of ts.
 func (c *Client) resolve(ctx context.Context, ts *lotus.TipSet, e *entry) error {
-	name := e.Signed.Cid()
-	found, err := read(ctx, c.node, "StateSearchMsg", func(ctx context.Context, api *api) (*lotus.MsgLookup, error) {
-		return api.StateSearchMsg(ctx, ts.Key(), name, ts.Height-e.SignedAt+searchMargin, true)
-	})
+	if done, err := c.tookBack(ctx, ts, e); done || err != nil {
+		return err
+	}
+	name := e.cid()
+	found, err := c.search(ctx, ts, e, name)
 	switch {
 	case errors.Is(err, errReplaced):
 		e.end(jobs.MessageDropped, name, ts.Height)
@@ -169,7 +171,7 @@ func (c *Client) resolve(ctx context.Context, ts *lotus.TipSet, e *entry) error 
 	case found == nil:
 		return c.resolveByState(ctx, ts, e)
 	}
-	e.Exit = exitcode.ExitCode(found.Receipt.ExitCode)
+	e.Exit, e.Bill = exitcode.ExitCode(found.Receipt.ExitCode), c.billed(ctx, e, found)
 	switch e.end(jobs.MessageConfirmed, found.Message, found.Height); {
 	case !e.Exit.IsSuccess():
 		e.State = jobs.MessageFailed
@@ -177,6 +179,13 @@ func (c *Client) resolve(ctx context.Context, ts *lotus.TipSet, e *entry) error 
 		return e.readBatch(found.Receipt.Return)
 	}
 	return nil
+}
+
+// search looks for one of an entry's messages as of ts, or for a replacement of it that does the same.
+func (c *Client) search(ctx context.Context, ts *lotus.TipSet, e *entry, name cid.Cid) (*lotus.MsgLookup, error) {
+	return read(ctx, c.node, "StateSearchMsg", func(ctx context.Context, api *api) (*lotus.MsgLookup, error) {
+		return api.StateSearchMsg(ctx, ts.Key(), name, ts.Height-e.SignedAt+searchMargin, true)
+	})
 }
 
 // readBatch takes the members' exit codes out of ProveCommitSectors3's return.

@@ -53,33 +53,6 @@ func nextBaseFee(fee abi.TokenAmount, gasLimits int64) abi.TokenAmount {
 	return big.Max(big.Add(fee, change), big.NewInt(minimumBaseFee))
 }
 
-// gasOutcome is who gets what of a message's gas, in attoFIL.
-type gasOutcome struct{ burn, overBurn, tip abi.TokenAmount }
-
-func (g gasOutcome) total() abi.TokenAmount { return big.Sum(g.burn, g.overBurn, g.tip) }
-
-// settleGas applies the chain's rule: gas used burns the base fee, a limit more than 10 % above the use burns part of the rest, and
-// the whole limit pays the premium.
-func settleGas(m *lotus.Message, used int64, baseFee abi.TokenAmount) gasOutcome {
-	fee := big.Min(baseFee, m.GasFeeCap)
-	premium := big.Min(m.GasPremium, big.Sub(m.GasFeeCap, fee))
-	return gasOutcome{
-		burn:     big.Mul(fee, big.NewInt(used)),
-		overBurn: big.Mul(fee, big.NewInt(overestimation(used, m.GasLimit))),
-		tip:      big.Mul(premium, big.NewInt(m.GasLimit)),
-	}
-}
-
-// overestimation is the gas burnt beyond the use: nothing up to 110 % of the use, everything from 210 % on, linear between.
-func overestimation(used, limit int64) int64 {
-	if used == 0 {
-		return limit
-	}
-	over := max(0, min(limit-used*11/10, used))
-	burnt := big.Div(big.Mul(big.NewInt(limit-used), big.NewInt(over)), big.NewInt(used))
-	return burnt.Int64()
-}
-
 // feeCapIn is the base fee after as many full epochs, as Lotus projects it, plus the premium.
 func feeCapIn(epochs int64, baseFee, premium abi.TokenAmount) abi.TokenAmount {
 	growth := math.Pow(1+1./baseFeeChangeDenom, float64(epochs))

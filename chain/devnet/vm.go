@@ -54,7 +54,7 @@ func (r rules) maxProveCommit() abi.ChainEpoch {
 type result struct {
 	receipt lotus.MessageReceipt
 	failure string
-	gas     gasOutcome
+	gas     lotus.GasCharge
 }
 
 // apply executes a signed message of a block: the sender pays and its nonce counts, whatever becomes of the call. The caller has
@@ -66,9 +66,9 @@ func (v *vm) apply(ctx context.Context, s *state, m *lotus.SignedMessage) result
 	sender.balance = big.Sub(sender.balance, msg.RequiredFunds()) // the rest comes back below
 	s.put(sender)
 	r := v.call(ctx, s, sender.id, msg, storageGas(m))
-	r.gas = settleGas(msg, r.receipt.GasUsed, v.baseFee)
-	s.credit(sender.id, big.Sub(msg.RequiredFunds(), r.gas.total())) // the tip leaves the chain: no account here mines
-	s.credit(burntFunds, big.Add(r.gas.burn, r.gas.overBurn))
+	r.gas = lotus.ChargeGas(msg, r.receipt.GasUsed, v.baseFee)
+	s.credit(sender.id, big.Sub(msg.RequiredFunds(), r.gas.Total())) // the tip leaves the chain: no account here mines
+	s.credit(burntFunds, big.Add(r.gas.Burn, r.gas.OverBurn))
 	return r
 }
 
