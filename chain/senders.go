@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	mathbig "math/big"
 	"slices"
 
 	"github.com/filecoin-project/go-address"
@@ -128,13 +129,24 @@ func (c *Client) nonceAt(ctx context.Context, a address.Address, ts *lotus.TipSe
 	return actor.Nonce, nil
 }
 
-// FIL prints an amount of attoFIL in FIL.
+// FIL prints an amount of attoFIL in FIL, and one below a millionth of it in smaller units.
 type FIL abi.TokenAmount
 
 func (f FIL) String() string {
-	whole, rest := big.Zero().Int, big.Zero().Int
-	if f.Int != nil {
-		whole, rest = whole.QuoRem(f.Int, milliFIL(1000).Int, rest)
+	if f.Int == nil {
+		return "0 FIL"
 	}
-	return fmt.Sprintf("%d.%06d FIL", whole, rest.Quo(rest, big.NewInt(1e12).Int))
+	if f.Sign() < 0 {
+		return "-" + FIL(big.Int(f).Neg()).String()
+	}
+	whole, rest := new(mathbig.Int).QuoRem(f.Int, milliFIL(1000).Int, new(mathbig.Int))
+	switch {
+	case whole.Sign() != 0 || rest.Cmp(mathbig.NewInt(1e12)) >= 0:
+		return fmt.Sprintf("%d.%06d FIL", whole, rest.Quo(rest, mathbig.NewInt(1e12)))
+	case rest.Sign() == 0:
+		return "0 FIL"
+	case rest.Cmp(mathbig.NewInt(1e9)) >= 0:
+		return fmt.Sprintf("%d nFIL", rest.Quo(rest, mathbig.NewInt(1e9)))
+	}
+	return fmt.Sprintf("%d attoFIL", rest)
 }

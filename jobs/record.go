@@ -143,6 +143,18 @@ func (r *Record) Meaning(s Stage) Meaning {
 	return Meaning{Stage: s, ID: r.ID, Fence: r.Stage(s).Fence}
 }
 
+// Meanings names every message that the sector may have sent, those of earlier
+// fences among them.
+func (r *Record) Meanings() []Meaning {
+	var out []Meaning
+	for _, s := range []Stage{PreCommit, Commit} {
+		for fence := 1; fence <= r.Stage(s).Fence; fence++ {
+			out = append(out, Meaning{Stage: s, ID: r.ID, Fence: fence})
+		}
+	}
+	return out
+}
+
 // PreCommitted says that a pre-commit is on chain: ticket, CommD and CommR are
 // frozen (design rule 4).
 func (r *Record) PreCommitted() bool { return r.PreCommitEpoch != 0 || r.Activation != 0 }

@@ -25,21 +25,26 @@ func (c *cluster) dial(ctx context.Context) (*chain.Client, error) {
 // dialSender connects to the node for sending, too. What is signed is journaled in Redis
 // and on this host's disk before it is pushed (design rule 13); the second result closes both.
 func (c *cluster) dialSender(ctx context.Context) (*chain.Client, func(), error) {
+	// One process may hold the file, and several schedulers may run on a host.
+	return c.dialSigning(ctx, c.cfg.Scheduler.Instance, chain.Mirror)
+}
+
+// dialOperator connects for one order of a person. What is signed for it is journaled as a scheduler's messages are, in a file of its own.
+func (c *cluster) dialOperator(ctx context.Context) (*chain.Client, func(), error) {
+	return c.dialSigning(ctx, "operator", chain.Kept)
+}
+
+func (c *cluster) dialSigning(ctx context.Context, name string, join func(shared, disk chain.Journal) chain.Journal) (*chain.Client, func(), error) {
 	senders, err := c.senders()
 	if err != nil {
 		return nil, nil, err
 	}
-	dir := c.cfg.Chain.JournalDir
-	if dir == "" {
-		dir = filepath.Join(c.cfg.Host.StateDir, "messages")
-	}
-	// One process may hold the file, and several schedulers may run on a host.
-	disk, err := chain.OpenFileJournal(filepath.Join(dir, c.cfg.Scheduler.Instance+".jsonl"))
+	disk, err := chain.OpenFileJournal(filepath.Join(c.journalDir(), name+".jsonl"))
 	if err != nil {
 		return nil, nil, err
 	}
 	node, err := c.dialAs(ctx, chain.Config{
-		Journal:             chain.Mirror(c.store.Journal(), disk),
+		Journal:             join(c.store.Journal(), disk),
 		Senders:             senders,
 		Shared:              c.cfg.Chain.Sender.Shared,
 		CollateralFromMiner: c.cfg.Chain.CollateralFromMiner,
@@ -53,6 +58,14 @@ func (c *cluster) dialSender(ctx context.Context) (*chain.Client, func(), error)
 		node.Close()
 		_ = disk.Close() // every write was fsynced
 	}, nil
+}
+
+// journalDir is where this host keeps signed messages.
+func (c *cluster) journalDir() string {
+	if dir := c.cfg.Chain.JournalDir; dir != "" {
+		return dir
+	}
+	return filepath.Join(c.cfg.Host.StateDir, "messages")
 }
 
 // senders are the configured ones; none leaves the choice to the chain client.

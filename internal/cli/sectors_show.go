@@ -23,7 +23,10 @@ func (a *app) showCmd() *cobra.Command {
 		if a.json { // the record as it is in Redis
 			return a.emit(r.Fields(), nil)
 		}
-		return printRecord(a.out, r, time.Now())
+		if err := printRecord(a.out, r, time.Now()); err != nil {
+			return err
+		}
+		return c.printSectorMessages(ctx, a.out, r)
 	}))
 }
 
@@ -65,6 +68,22 @@ func printRecord(w io.Writer, r *jobs.Record, now time.Time) error {
 			}
 			row("%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s", s.Stage, or(string(sr.State), "-"), sr.Fence, sr.Attempt,
 				or(sr.Queue, "-"), or(sr.Worker, "-"), ago(sr.Since, now), or(what, "-"))
+		}
+	})
+}
+
+// printSectorMessages prints what became of the sector's messages, if any was sent.
+func (c *cluster) printSectorMessages(ctx context.Context, w io.Writer, r *jobs.Record) error {
+	sent, err := c.messagesOf(ctx, r)
+	if err != nil || len(sent) == 0 {
+		return err
+	}
+	c.observe(ctx, sent)
+	return table(w, "\nMESSAGE\tSTATE\tNONCE\tFEE\tSIGNED\tSETTLED\tREPLACED\tCID", func(row func(string, ...any)) {
+		for i := range sent {
+			t := &sent[i]
+			row("%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s", messageFor(t), stateText(t), t.Nonce, fee(t),
+				or(epoch(t.Signed), "-"), or(epoch(t.Settled), "-"), len(t.Replaced), or(t.CID, "-"))
 		}
 	})
 }
