@@ -33,11 +33,12 @@ lint: ## formatting, vet, linters, import directions
 	go vet -tags crashpoints ./...
 	$(GO_TOOL) golangci-lint run ./...
 
-generate: build ## write generated files: docs/reference, default configuration, stage diagram
+generate: build ## write generated files: docs/reference, default configuration, stage diagram, assembly
 	bin/lpseal generate docs
+	GOWORK=off go generate ./ffi/native/...
 
 check-generated: generate ## fail if generated files are not up to date
-	@git diff --exit-code -- docs configs README.md || { echo "run 'make generate' and commit the result"; exit 1; }
+	@git diff --exit-code -- docs configs README.md ffi/native || { echo "run 'make generate' and commit the result"; exit 1; }
 
 cross: ## build for every supported platform, without cgo
 	@for os in linux darwin; do for arch in amd64 arm64; do \

@@ -11,6 +11,10 @@
 // digest of the vanilla proof under a tag that says so, which only the embedded node
 // accepts. Real proofs are checked by the package groth16 below.
 //
+// Labels and tree-d are hashed with the CPU's SHA extensions where it has them, in assembly
+// that tools/sha256asm writes; [Prover.SDRTogether] labels two sectors in the time of little
+// more than one.
+//
 // Every published size is sealed. From 32 GiB on, tree-c and tree-r-last are cut into
 // base trees with a file each (forest.go).
 //
@@ -22,6 +26,7 @@
 //	stage                  bytes                       8 MiB   512 MiB   32 GiB   64 GiB
 //	tree_d                 T·1 MiB + S/4096 + 1/4 MiB  16 MiB  16 MiB    24 MiB   32 MiB
 //	sdr, a parent cache    2·S + 4 MiB                 20 MiB  1.0 GiB   64 GiB   128 GiB
+//	  two in lockstep      4·S + 8 MiB                 40 MiB  2.0 GiB   128 GiB  256 GiB
 //	  while it is written  (T+3)·1 MiB                 19 MiB  19 MiB    19 MiB   19 MiB
 //	sdr without            3.75·S + 1 MiB              31 MiB  1.9 GiB   120 GiB  240 GiB
 //	tree_rc                T·(L+7)/8 MiB + S/2048      20 MiB  20 MiB    53 MiB   69 MiB

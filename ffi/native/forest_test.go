@@ -65,7 +65,9 @@ func sealForest(t *testing.T, shape Shape) (replica, jobs.Seal, jobs.Folders, []
 	require.NoError(t, err)
 	r, err := spec.replica(s)
 	require.NoError(t, err)
-	require.NoError(t, r.writeLayers(t.Context(), New(Options{Threads: 2}), f.Cache, nil))
+	layers := &labelled{replica: r, ctx: t.Context(), dir: f.Cache}
+	New(Options{Threads: 2}).labelAll(t.Context(), []*labelled{layers})
+	require.NoError(t, layers.err)
 	var last jobs.Progress
 	commR, err := r.writeTrees(t.Context(), 2, f, func(p jobs.Progress) { last = p })
 	require.NoError(t, err)

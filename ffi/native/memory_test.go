@@ -1,6 +1,7 @@
 package native
 
 import (
+	"errors"
 	"io"
 	"path/filepath"
 	"runtime"
@@ -41,6 +42,10 @@ func TestMemory(t *testing.T) {
 			return c.Close()
 		}},
 		{"sdr with a parent cache", 2*size + 4*mib, func() error { return p.SDR(t.Context(), s, f.Cache, nil) }},
+		{"sdr of two", 4*size + 8*mib, func() error {
+			group := []jobs.SDRJob{{Ctx: t.Context(), Seal: s, Cache: t.TempDir()}, {Ctx: t.Context(), Seal: s, Cache: t.TempDir()}}
+			return errors.Join(p.SDRTogether(t.Context(), group)...)
+		}},
 		{"sdr without", 2*size + size*7/4 + mib, func() error { return inMemory.SDR(t.Context(), s, t.TempDir(), nil) }},
 		{"tree_rc", threads*(2+7)*mib/8 + size/2048 + mib, func() error {
 			_, err := p.TreeRC(t.Context(), s, f, nil)

@@ -7,78 +7,130 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/lpseal/lpseal/ffi/native/sdr"
 	"github.com/lpseal/lpseal/jobs"
 )
+
+var _ jobs.Lockstep = (*Prover)(nil)
 
 // SDR writes the layers. See [jobs.Prover]. It holds two layers in memory, and the
 // graph too if no folder for parent caches is given. Layers that are there whole
 // are kept: they were renamed into place by this function, and the caller has bound
 // the folder to the seal.
 func (p *Prover) SDR(ctx context.Context, s jobs.Seal, cache string, report func(jobs.Progress)) error {
-	r, err := newReplica(s)
-	if err == nil {
-		err = r.writeLayers(ctx, p, cache, report)
-	}
-	if err != nil {
-		return fmt.Errorf("sdr %s: %w", s.ID, err)
-	}
-	return nil
+	return p.SDRTogether(ctx, []jobs.SDRJob{{Ctx: ctx, Seal: s, Cache: cache, Report: report}})[0]
 }
 
-func (r replica) writeLayers(ctx context.Context, p *Prover, dir string, report func(jobs.Progress)) error {
-	done, err := r.finishedLayers(dir)
-	if err != nil || done == r.Layers {
-		return err
-	}
-	var below []byte
-	if done > 0 {
-		below = make([]byte, r.Size)
-		if err := readLayer(filepath.Join(dir, layerFile(done)), below); err != nil {
-			return err
+// Width is how many sectors [Prover.SDRTogether] labels at a time.
+func (*Prover) Width() int { return sdr.Width() }
+
+// SDRTogether writes the layers of several sectors. See [jobs.Lockstep]. Each goes on
+// behind its own last whole layer: one that is behind is labelled alone until it is level
+// with another, and one whose company ends goes on alone. More sectors than
+// [Prover.Width] take turns, and so do two if there is not the memory for both.
+func (p *Prover) SDRTogether(ctx context.Context, group []jobs.SDRJob) []error {
+	sectors := make([]*labelled, len(group))
+	var waiting []*labelled
+	for i, job := range group {
+		sectors[i] = newLabelled(ctx, job)
+		defer sectors[i].release()
+		if sectors[i].unfinished() {
+			waiting = append(waiting, sectors[i])
 		}
 	}
-	_, err = r.label(ctx, p, done, below, func(layer int, labels []byte) error {
-		return writeFile(filepath.Join(dir, layerFile(layer)), labels)
-	}, report)
-	return err
+	if len(waiting) > 0 {
+		p.labelAll(ctx, waiting)
+	}
+	errs := make([]error, len(group))
+	for i, s := range sectors {
+		if s.err != nil {
+			errs[i] = fmt.Errorf("sdr %s: %w", group[i].Seal.ID, s.err)
+		}
+	}
+	return errs
 }
 
-// label makes the layers above layer done, which is below, and gives the last: the key
-// that hides the data. Each goes to finished before its memory serves for another.
-func (r replica) label(ctx context.Context, p *Prover, done int, below []byte, finished func(layer int, labels []byte) error, report func(jobs.Progress)) (key []byte, err error) {
-	parents, closeParents, err := p.openParents(ctx, r.graph())
+// newLabelled looks at what a job has to do.
+func newLabelled(ctx context.Context, job jobs.SDRJob) *labelled {
+	s := &labelled{dir: job.Cache, report: job.Report}
+	own, cancel := context.WithCancel(job.Ctx)
+	stop := context.AfterFunc(ctx, cancel)
+	s.ctx, s.release = own, func() { stop(); cancel() }
+	if s.replica, s.err = newReplica(job.Seal); s.err == nil {
+		s.done, s.err = s.finishedLayers(job.Cache)
+	}
+	return s
+}
+
+// labelAll labels sectors of one proof type that have layers to make.
+func (p *Prover) labelAll(ctx context.Context, sectors []*labelled) {
+	first := sectors[0]
+	fail := func(err error) {
+		for _, s := range sectors {
+			s.fail(err)
+		}
+	}
+	for _, s := range sectors {
+		if s.proof != first.proof {
+			fail(jobs.Failf(jobs.Bug, "seal proofs %d and %d have different graphs: they cannot be labelled together", first.proof, s.proof))
+			return
+		}
+	}
+	g, width := first.graph(), min(sdr.Width(), len(sectors))
+	for width > 1 && checkMemory(p.sdrMemory(g, width)) != nil {
+		width--
+	}
+	if err := checkMemory(p.sdrMemory(g, width)); err != nil {
+		fail(err)
+		return
+	}
+	parents, closeParents, err := p.openParents(ctx, g)
 	if err != nil {
-		return nil, err
+		fail(err)
+		return
 	}
 	defer closeParents()
-	labeler := sdr.NewLabeler(r.id)
-	var spare []byte
-	for layer := done + 1; layer <= r.Layers; layer++ {
-		current := spare
-		if current == nil {
-			current = make([]byte, r.Size)
-		}
-		step := fmt.Sprintf("layer %d/%d", layer, r.Layers)
-		err := labeler.Layer(ctx, layer, parents, current, below, func(nodes int) {
-			tell(report, step, nodes, r.Nodes())
-		})
-		if err != nil {
-			return nil, fmt.Errorf("layer %d: %w", layer, err)
-		}
-		if err := finished(layer, current); err != nil {
-			return nil, err
-		}
-		below, spare = current, below
+	buf := sdr.NewBuffer(2 * width * int(first.Size))
+	slices.SortStableFunc(sectors, func(a, b *labelled) int { return b.done - a.done })
+	for together := range slices.Chunk(sectors, width) {
+		labelTogether(ctx, parents, buf, together)
 	}
-	return below, nil
+}
+
+// labelTogether labels no more sectors than buf has room for to the end. Those that have
+// equally many layers run in lockstep; of others, the one that is behind runs first.
+func labelTogether(ctx context.Context, parents sdr.ParentCache, buf []byte, sectors []*labelled) {
+	for {
+		var level []*labelled // those that are furthest behind
+		to := 0
+		for _, s := range sectors {
+			switch {
+			case !s.unfinished():
+				continue
+			case level == nil || s.done < level[0].done:
+				if to = s.Layers; level != nil {
+					to = level[0].done
+				}
+				level = []*labelled{s}
+			case s.done == level[0].done:
+				level = append(level, s)
+			default:
+				to = min(to, s.done)
+			}
+		}
+		if level == nil {
+			return
+		}
+		climb(ctx, parents, buf, level, to)
+	}
 }
 
 // openParents gives the graph from its file where there is a folder for it, and where
 // the file can be checked; else from memory.
 func (p *Prover) openParents(ctx context.Context, g *sdr.Graph) (cache sdr.ParentCache, done func(), err error) {
-	if p.parents == "" || !g.CacheKnown() {
+	if !p.cachesParents(g) {
 		list, err := g.ParentList(ctx, p.threads)
 		return list, func() {}, err
 	}
@@ -92,6 +144,8 @@ func (p *Prover) openParents(ctx context.Context, g *sdr.Graph) (cache sdr.Paren
 	return file, func() { _ = file.Close() }, nil // only read
 }
 
+func (p *Prover) cachesParents(g *sdr.Graph) bool { return p.parents != "" && g.CacheKnown() }
+
 // finishedLayers counts the layers from 1 up that are there whole.
 func (r replica) finishedLayers(dir string) (int, error) {
 	for layer := 1; layer <= r.Layers; layer++ {
@@ -104,12 +158,4 @@ func (r replica) finishedLayers(dir string) (int, error) {
 		}
 	}
 	return r.Layers, nil
-}
-
-func readLayer(path string, dst []byte) error {
-	in, err := openNodes(path, len(dst)/nodeSize)
-	if err != nil {
-		return err
-	}
-	return errors.Join(in.nodes(0, dst), in.Close())
 }

@@ -2,10 +2,11 @@ package native
 
 import (
 	"context"
-	"crypto/sha256"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/lpseal/lpseal/ffi/native/sha256mb"
 )
 
 // tree is the geometry of a Merkle tree. leaves is a power of arity. Its file holds
@@ -41,13 +42,7 @@ type rowHasher interface{ HashRow(dst, src []byte) }
 // shaRow hashes pairs with SHA-256, cut to 254 bits: tree-d.
 type shaRow struct{}
 
-func (shaRow) HashRow(dst, src []byte) {
-	for ; len(dst) > 0; dst, src = dst[nodeSize:], src[2*nodeSize:] {
-		h := sha256.Sum256(src[:2*nodeSize])
-		h[nodeSize-1] &= 0x3f
-		copy(dst, h[:])
-	}
-}
+func (shaRow) HashRow(dst, src []byte) { sha256mb.HashRow(dst, src) }
 
 // leafSource gives leaves chunk by chunk. Each goroutine has its own.
 type leafSource interface {

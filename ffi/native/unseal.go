@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/lpseal/lpseal/ffi/native/fr32"
+	"github.com/lpseal/lpseal/ffi/native/sdr"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -84,7 +85,7 @@ func (r replica) unseal(ctx context.Context, p *Prover, sealed string, offset, s
 			return fileFault(err) // now, and not when the key is made
 		}
 	}
-	key, err := r.label(ctx, p, 0, nil, func(int, []byte) error { return nil }, report)
+	key, err := r.key(ctx, p, report)
 	if err != nil {
 		return err
 	}
@@ -94,6 +95,22 @@ func (r replica) unseal(ctx context.Context, p *Prover, sealed string, offset, s
 		}
 	}
 	return decodeRange(ctx, memory(key), replica, offset, size, w, report)
+}
+
+// key makes the layers again, keeping none, and gives the last, which hides the data.
+func (r replica) key(ctx context.Context, p *Prover, report func(jobs.Progress)) ([]byte, error) {
+	g := r.graph()
+	if err := checkMemory(p.sdrMemory(g, 1)); err != nil {
+		return nil, err
+	}
+	parents, closeParents, err := p.openParents(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	defer closeParents()
+	s := &labelled{replica: r, ctx: ctx, report: report}
+	key := climb(ctx, parents, sdr.NewBuffer(2*int(r.Size)), []*labelled{s}, r.Layers)
+	return key, s.err
 }
 
 // decodeRange writes unpadded bytes [offset, offset+size).

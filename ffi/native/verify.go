@@ -7,6 +7,7 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 	"github.com/lpseal/lpseal/ffi/native/sdr"
+	"github.com/lpseal/lpseal/ffi/native/sha256mb"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -40,7 +41,6 @@ type verifier struct {
 	replica
 	seed, commR node
 	graph       *sdr.Graph
-	labeler     *sdr.Labeler
 }
 
 func (r replica) verifier(s jobs.Seal) (v verifier, err error) {
@@ -52,7 +52,6 @@ func (r replica) verifier(s jobs.Seal) (v verifier, err error) {
 		return v, err
 	}
 	v.graph = v.replica.graph()
-	v.labeler = sdr.NewLabeler(v.id)
 	return v, nil
 }
 
@@ -168,7 +167,7 @@ func (v verifier) labels(p *challengeProof, c uint64) error {
 		for k, parent := range proof.Parents {
 			copy(msg[k*nodeSize:], parent[:])
 		}
-		if v.labeler.Label(layer, c, msg[:]) != labels[i] {
+		if sdr.Label(v.id, layer, c, msg[:]) != labels[i] {
 			return fmt.Errorf("layer %d: the label is not the hash of its parents", layer)
 		}
 	}
@@ -189,6 +188,6 @@ func (v verifier) labels(p *challengeProof, c uint64) error {
 }
 
 func shaNodes(nodes ...node) (out node, err error) {
-	shaRow{}.HashRow(out[:], slices.Concat(nodes[0][:], nodes[1][:]))
+	sha256mb.HashRow(out[:], slices.Concat(nodes[0][:], nodes[1][:]))
 	return out, nil
 }

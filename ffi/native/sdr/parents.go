@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"unsafe"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -213,21 +212,6 @@ func digest(ctx context.Context, f *os.File) (string, error) {
 		}
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return "", err
-		}
-	}
-}
-
-// lookAhead is how many nodes before its own turn a node's parents are fetched into
-// the processor's cache: the time of some labels is longer than memory's.
-const lookAhead = 6
-
-// prefetch fetches the labels that a node of the window will need.
-func prefetch(window []uint32, node int, current, previous []byte) {
-	if at := Parents * (node + lookAhead); at < len(window) {
-		parents := (*[Parents]uint32)(window[at:])
-		prefetchBase(unsafe.Pointer(&current[0]), parents)
-		if len(previous) > 0 {
-			prefetchExpander(unsafe.Pointer(&previous[0]), parents)
 		}
 	}
 }

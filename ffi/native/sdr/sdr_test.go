@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -97,7 +96,8 @@ func TestLabels(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile("testdata/replica-id-2k-data.hex")
 	require.NoError(t, err)
-	l := NewLabeler(bytes32(t, string(raw[:64])))
+	id := bytes32(t, string(raw[:64]))
+	l := NewLabeler(id)
 	g := NewGraph([32]byte{5}, 64, false)
 	cache, err := g.ParentList(t.Context(), 1)
 	require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestLabels(t *testing.T) {
 			for _, p := range Repeat(layer, labels) {
 				msg = append(msg, p[:]...)
 			}
-			alone := l.Label(layer, uint64(n), msg)
+			alone := Label(id, layer, uint64(n), msg)
 			require.Equal(t, want, hex.EncodeToString(alone[:]))
 		}
 		previous = current
@@ -148,7 +148,7 @@ func TestLayerStopsWithItsContext(t *testing.T) {
 	cache := make(ParentList, Parents*g.Nodes())
 	ctx, cancel := context.WithCancel(t.Context())
 	reports := 0
-	err := new(Labeler).Layer(ctx, 1, cache, make([]byte, g.Nodes()*LabelSize), nil, func(int) {
+	err := NewLabeler([32]byte{1}).Layer(ctx, 1, cache, make([]byte, g.Nodes()*LabelSize), nil, func(int) {
 		reports++
 		cancel()
 	})
@@ -163,36 +163,4 @@ func BenchmarkParents8MiB(b *testing.B) {
 		_, err := NewGraph([32]byte{6}, 1<<18, false).ParentList(b.Context(), 1)
 		require.NoError(b, err)
 	}
-}
-
-func BenchmarkLayer8MiB(b *testing.B) {
-	g := NewGraph([32]byte{6}, 1<<18, false)
-	cache, err := g.ParentList(b.Context(), 1)
-	require.NoError(b, err)
-	current, previous := make([]byte, g.Nodes()*LabelSize), make([]byte, g.Nodes()*LabelSize)
-	l := NewLabeler([32]byte{})
-	for b.Loop() {
-		require.NoError(b, l.Layer(b.Context(), 2, cache, current, previous, nil))
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(g.Nodes()), "ns/label")
-}
-
-// BenchmarkLabelsOutOfCache labels nodes whose parents lie anywhere in layers of
-// 256 MiB, as most do in large sectors: it shows what prefetching is worth.
-func BenchmarkLabelsOutOfCache(b *testing.B) {
-	const size, nodes = 256 << 20, 1 << 16
-	current, previous := make([]byte, size), make([]byte, size)
-	for i := 0; i < size; i += 4096 {
-		current[i], previous[i] = 1, 1 // have every page
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	window := make([]uint32, Parents*nodes)
-	for i := range window {
-		window[i] = rng.Uint32N(size / LabelSize)
-	}
-	l := NewLabeler([32]byte{})
-	for b.Loop() {
-		l.above(2, window, current, previous, 1)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/nodes, "ns/label")
 }

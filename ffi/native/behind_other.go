@@ -1,0 +1,5 @@
+//go:build !linux
+
+package native
+
+func (*writeBehind) settle(int64) {}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package sdr
+
+func adviseHugePages([]byte) {}
