@@ -91,7 +91,9 @@ func (p Policy) Jobs() jobs.Policy {
 // Host is the machine.
 type Host struct {
 	ID       string `key:"id" doc:"Its name in queues and pages, [a-z0-9-]{1,40}; empty: the host name. Never give one name to two machines."`
-	StateDir string `key:"state_dir" doc:"Folder for work in progress: child processes, locks, messages."`
+	StateDir string `key:"state_dir" doc:"Folder for work in progress: child processes, locks, messages, and the figures of lpseal bench seal."`
+	Memory   Size   `key:"memory" doc:"RAM that stages may take, such as 200GiB; empty: all. A stage that needs more than is left waits."`
+	Cores    int    `key:"cores" doc:"Cores that stages may keep busy; 0: all."`
 }
 
 // Worker is one worker daemon.
@@ -111,17 +113,23 @@ type Lane struct {
 	GPU     string     `key:"gpu" doc:"GPU class label, for class gpu."`
 	Device  string     `key:"device" doc:"GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover; none: filcrypto proves on the CPU."`
 	Width   int        `key:"width" doc:"Stages at a time; 0 is 1."`
-	Prover  string     `key:"prover" doc:"native or filcrypto; empty is native."`
+	Prover  string     `key:"prover" doc:"auto, native or filcrypto; empty is auto: for each stage the faster one by lpseal bench seal's figures."`
 	Threads int        `key:"threads" doc:"Threads of one stage; 0: all processors."`
+	Env     []string   `key:"env" doc:"Environment of its proof processes, such as [FIL_PROOFS_USE_MULTICORE_SDR=1]; lpseal doctor names what is not known."`
 }
 
 // StageProvers name the prover of single stages; empty is the lane's.
 type StageProvers struct {
-	TreeD  string `key:"tree_d" doc:"native or filcrypto; empty is the lane's."`
+	TreeD  string `key:"tree_d" doc:"auto, native or filcrypto; empty is the lane's."`
 	SDR    string `key:"sdr" doc:"The layers; also those that unsealing makes again."`
 	TreeRC string `key:"tree_rc" doc:"Trees and replica. Its self-check is c1's."`
 	C1     string `key:"c1" doc:"The vanilla proof."`
 	C2     string `key:"c2" doc:"The proof that goes on chain: native makes none that a real network takes."`
+}
+
+// Of is the prover named for a stage; empty is the lane's.
+func (p StageProvers) Of(s jobs.Stage) string {
+	return map[jobs.Stage]string{jobs.TreeD: p.TreeD, jobs.SDR: p.SDR, jobs.TreeRC: p.TreeRC, jobs.C1: p.C1, jobs.C2: p.C2}[s]
 }
 
 // StorePath is a folder with a sectorstore.json.

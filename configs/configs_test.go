@@ -137,7 +137,7 @@ nonsense: 1
 		"redis.password " + at(4) + ": not text; put it in quotes",
 		`chain.max_fee_commit = "lots" ` + at(7) + `: "lots" is not an amount like 0.5 FIL`,
 		`chain.confidence = "5" ` + at(6) + ": not a whole number; write digits only, without quotes",
-		"worker.lanes[1].widht = 1 " + at(14) + ": no such key; its keys are class, device, gpu, prover, threads, width",
+		"worker.lanes[1].widht = 1 " + at(14) + ": no such key; its keys are class, device, env, gpu, prover, threads, width",
 		"worker.lanes[2] = \"cpu\" " + at(15) + ": not an entry with keys; write it as in YAML: {class: …}",
 		"scheduler.period = 10 " + at(9) + ": not a duration; write a number with its unit, such as 10s or 5m",
 		"LPSEAL_HOST_IDD: no such variable; did you mean LPSEAL_HOST_ID?",
@@ -154,6 +154,8 @@ func TestBounds(t *testing.T) {
 		{"redis.url", "http://user:sesame@x", `"http://…@x"`},
 		{"host.id", "H1", "not a name"},
 		{"host.state_dir", "state", "not an absolute path"},
+		{"host.memory", "much", "not a size like 200GiB"},
+		{"host.cores", "-1", "negative"},
 		{"scheduler.instance", "S", "not a name"},
 		{"scheduler.instance", "main", "is worker.instance, too"},
 		{"worker.drain", "-1s", "negative"},
@@ -165,8 +167,12 @@ func TestBounds(t *testing.T) {
 		{"worker.lanes", "[{class: gpu, gpu: a, device: \"0\"}, {class: gpu, gpu: b, device: \"0\"}]", "worker.lanes[0] has this GPU already"},
 		{"worker.lanes", "[{class: cpu, width: -1}]", "negative"},
 		{"worker.lanes", "[{class: cpu, threads: -1}]", "negative"},
-		{"worker.lanes", "[{class: cpu, prover: cuda}]", "write one of native, filcrypto"},
-		{"worker.provers.tree_rc", "cuda", "write one of native, filcrypto"},
+		{"worker.lanes", "[{class: cpu, prover: cuda}]", "write one of auto, native, filcrypto"},
+		{"worker.provers.tree_rc", "cuda", "write one of auto, native, filcrypto"},
+		{"worker.lanes", "[{class: sdr, env: [FIL_PROOFS_USE_MULTICORE_SDR]}]", "worker.lanes[0].env[0]"},
+		{"worker.lanes", "[{class: gpu, gpu: a, env: [A=1, CUDA_VISIBLE_DEVICES=0]}]", "write device instead"},
+		{"worker.lanes", "[{class: sdr, env: [RAYON_NUM_THREADS=4]}]", "write threads instead"},
+		{"worker.lanes", "[{class: sdr, env: [LPSEAL_REDIS_URL=x]}]", "lpseal's own"},
 		{"worker.lanes", "cpu", "not a list"},
 		{"worker.paths", "[{dir: rel}]", "not an absolute path"},
 		{"worker.paths", "[{dir: /a}, {dir: /a/}]", "named twice"},
@@ -338,4 +344,15 @@ func TestLevels(t *testing.T) {
 	require.Equal(t, "WARN", l.Of("worker").String())
 	require.Equal(t, "DEBUG", l.Of("chain").String())
 	require.Equal(t, "ERROR", l.Of("queue").String())
+}
+
+// TestSizesReadBack in the words they are written in.
+func TestSizesReadBack(t *testing.T) {
+	for text, want := range map[string]Size{"": 0, "200GiB": 200 << 30, "1536MiB": 3 << 29, "64 GB": 64e9, "1000": 1000, "1.5GiB": 3 << 29} {
+		var got, again Size
+		require.NoError(t, got.UnmarshalText([]byte(text)))
+		require.Equal(t, want, got, text)
+		require.NoError(t, again.UnmarshalText([]byte(got.String())))
+		require.Equal(t, want, again, got.String())
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	fbig "github.com/filecoin-project/go-state-types/big"
@@ -93,6 +94,41 @@ func (r *Range) UnmarshalText(b []byte) error {
 		return errors.New("not a range of sector numbers like 1000-1999")
 	}
 	*r = Range{abi.SectorNumber(f), abi.SectorNumber(l)}
+	return nil
+}
+
+// Size is a number of bytes; 0 is empty text.
+type Size uint64
+
+// String writes it with the largest unit that leaves a whole number.
+func (s Size) String() string {
+	for _, unit := range []struct {
+		name  string
+		bytes Size
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if s%unit.bytes == 0 && s > 0 {
+			return strconv.FormatUint(uint64(s/unit.bytes), 10) + unit.name
+		}
+	}
+	if s == 0 {
+		return ""
+	}
+	return strconv.FormatUint(uint64(s), 10)
+}
+
+// MarshalText writes String.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads 200GiB, 64 GB, or nothing.
+func (s *Size) UnmarshalText(b []byte) error {
+	if *s = 0; len(b) == 0 {
+		return nil
+	}
+	n, err := humanize.ParseBytes(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not a size like 200GiB", b)
+	}
+	*s = Size(n)
 	return nil
 }
 

@@ -16,8 +16,11 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// Provers are the proof backends a lane may name.
-var Provers = []string{jobs.NativeProver, "filcrypto"}
+// AutoProver leaves the choice of a prover to the host's figures.
+const AutoProver = "auto"
+
+// Provers are what a lane or a stage may name.
+var Provers = []string{AutoProver, jobs.NativeProver, "filcrypto"}
 
 // check collects what is wrong with values that could be read.
 type check struct {
@@ -33,6 +36,9 @@ func (l *Loaded) validate() []*Problem {
 	k.policy(&c.Policy)
 	k.slug("host.id", c.Host.ID)
 	k.absolute("host.state_dir", c.Host.StateDir)
+	if c.Host.Cores < 0 {
+		k.fail("host.cores", c.Host.Cores, "negative", "write 0 for all cores")
+	}
 	k.slug("worker.instance", c.Worker.Instance)
 	if c.Worker.Drain < 0 {
 		k.fail("worker.drain", c.Worker.Drain, "negative", "write 0s to stop at once")
@@ -202,10 +208,28 @@ func (k *check) lanes(lanes []Lane) {
 		if l.Prover != "" {
 			k.oneOf(key+".prover", l.Prover, Provers...)
 		}
+		k.environment(key+".env", l.Env)
 		if before, twice := devices[l.Device]; twice && l.Device != "" && l.Device != jobs.NoGPU {
 			k.fail(key+".device", l.Device, fmt.Sprintf("worker.lanes[%d] has this GPU already", before), "give each GPU one lane")
 		}
 		devices[l.Device] = i
+	}
+}
+
+// environment refuses what the worker itself sets for proof processes.
+func (k *check) environment(key string, env []string) {
+	for i, e := range env {
+		key := fmt.Sprintf("%s[%d]", key, i)
+		switch name, _, ok := strings.Cut(e, "="); {
+		case !ok || name == "":
+			k.fail(key, e, "not NAME=value", "write it like FIL_PROOFS_USE_MULTICORE_SDR=1")
+		case name == "CUDA_VISIBLE_DEVICES":
+			k.fail(key, e, "the lane's device decides it", "write device instead: it is locked, too")
+		case name == "RAYON_NUM_THREADS":
+			k.fail(key, e, "the lane's threads decide it", "write threads instead")
+		case strings.HasPrefix(name, envPrefix):
+			k.fail(key, e, "lpseal's own", "write it as a key of this file")
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/filecoin-project/go-state-types/abi"
 )
 
 // Queue is an asynq queue's name, taken apart. Forms: sdr.h1, cpu.h1, io.h1,
@@ -74,8 +76,47 @@ type Lane struct {
 	Width  int    `json:"width"`
 	Busy   int    `json:"busy"`
 	Prover string `json:"prover"`
+	// Threads bounds the threads of one stage; 0: all processors.
+	Threads int `json:"threads,omitempty"`
+	// Stages say which prover makes each heavy stage here, and why. A stage that is not
+	// among them is the lane's prover's.
+	Stages []LaneStage `json:"stages,omitempty"`
+	// Env is what the lane's proof processes find in their environment beside the
+	// worker's, as NAME=value.
+	Env []string `json:"env,omitempty"`
 	// Unfit says why the lane took itself out; empty when it serves.
 	Unfit string `json:"unfit,omitempty"`
+}
+
+// LaneStage is a stage as a lane makes it.
+type LaneStage struct {
+	Stage  Stage  `json:"stage"`
+	Prover string `json:"prover"`
+	Why    string `json:"why"` // where the choice comes from, with the figures
+	// Need is for sectors of the worker's miners; zero while their size is not known.
+	Need Need `json:"need"`
+}
+
+// ProverOf is the prover that makes a stage on this lane.
+func (l Lane) ProverOf(s Stage) string {
+	for _, ls := range l.Stages {
+		if ls.Stage == s {
+			return ls.Prover
+		}
+	}
+	return l.Prover
+}
+
+// HasGPU says that a prover on this lane has a GPU.
+func (l Lane) HasGPU() bool { return l.Class == ClassGPU && l.Device != NoGPU }
+
+// NeedOf is what a stage takes on this lane, on a host with so many cores.
+func (l Lane) NeedOf(s Stage, proof abi.RegisteredSealProof, cores int) Need {
+	threads := l.Threads
+	if threads == 0 {
+		threads = cores
+	}
+	return NeedOf(s, proof, l.ProverOf(s), threads, l.HasGPU())
 }
 
 // Queues are the queues the lane serves on a host.
@@ -98,6 +139,10 @@ type Worker struct {
 	Draining bool     `json:"draining,omitempty"`
 	FileURL  string   `json:"file_url,omitempty"` // base URL of its file service
 	Children []string `json:"children,omitempty"` // work ids with a live child
+	// Capacity is what the host has for stages, and Held what those that run on it, also
+	// for other workers of the host, may take of it.
+	Capacity Capacity `json:"capacity"`
+	Held     Need     `json:"held"`
 	Boot     string   `json:"boot,omitempty"`     // boot id, tells two machines apart
 	// Run is random for each start of the process: a task claimed by an earlier run
 	// of the same instance is orphaned at once, not when its lease ends.
@@ -125,7 +170,8 @@ type Path struct {
 	Weight   uint64 `json:"weight"`
 }
 
-// SealingSpace is what a sector needs on its home path while it is sealed:
-// unsealed is inside tree-d, sealed 1, cache 14.1 sector sizes (storiface's
-// figures); with two layers it is less, and the same bound is kept.
-func SealingSpace(sectorSize uint64) uint64 { return sectorSize + sectorSize*141/10 }
+// SealingSpace is what a sector needs on its home path while it is sealed: the
+// replica, tree-d of twice the size with the data inside, 11 layers, and tree-c of 1.15
+// sizes. storiface's figure, 14.1 for the cache, leaves the last digit out and is 1.4 GiB
+// short at 32 GiB. With two layers it is less, and the same bound is kept.
+func SealingSpace(sectorSize uint64) uint64 { return sectorSize + sectorSize*142/10 }

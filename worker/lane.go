@@ -91,6 +91,9 @@ func (l *lane) tend() {
 func (l *lane) examine() {
 	now := l.w.Clock.Now()
 	why := gpuMissing(l.decl, l.w.GPUs)
+	if why == "" {
+		why = l.w.Fit(l.decl)
+	}
 	if why == "" && now.Before(l.until) {
 		why = l.unfit
 	}

@@ -69,7 +69,7 @@ func TestFaultsOfSectorsSayNothingAboutTheLane(t *testing.T) {
 
 func TestGPUs(t *testing.T) {
 	t.Parallel()
-	two := func() ([]GPU, error) { return []GPU{{0, "GPU-aa11"}, {1, "GPU-bb22"}}, nil }
+	two := func() ([]GPU, error) { return []GPU{{Index: 0, UUID: "GPU-aa11"}, {Index: 1, UUID: "GPU-bb22"}}, nil }
 	none := func() ([]GPU, error) { return nil, nil }
 	broken := func() ([]GPU, error) { return nil, errors.New("driver is gone") }
 	for name, c := range map[string]struct {

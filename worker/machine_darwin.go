@@ -29,3 +29,15 @@ func startTime(pid int) (uint64, error) {
 
 // oomKills is always 0: macOS does not count them.
 func oomKills() uint64 { return 0 }
+
+// hostMemory is the machine's RAM in bytes.
+func hostMemory() uint64 {
+	n, err := unix.SysctlUint64("hw.memsize")
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// availableMemory is not known: macOS has no such figure.
+func availableMemory() uint64 { return 0 }

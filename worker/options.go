@@ -44,6 +44,16 @@ type Options struct {
 	UnfitFor time.Duration
 	// GPUs lists the GPUs this host shows. nil asks the operating system.
 	GPUs func() ([]GPU, error)
+	// Capacity is what heavy stages may take of this host. Zero is all that
+	// [HostCapacity] finds.
+	Capacity jobs.Capacity
+	// Available is how many bytes of memory the system could give now; 0 is not known.
+	// nil asks the operating system.
+	Available func() uint64
+	// Fit says why a lane cannot serve for reasons that only the program knows, such as
+	// missing proof parameters; empty if it can. It is asked at every heartbeat, so it
+	// must answer at once. nil is always fit.
+	Fit func(jobs.Lane) string
 }
 
 // ChildConfig says how a heavy stage's processes are started and stopped.
@@ -136,6 +146,15 @@ func (o *Options) complete() error {
 	}
 	if o.GPUs == nil {
 		o.GPUs = hostGPUs
+	}
+	if o.Capacity == (jobs.Capacity{}) {
+		o.Capacity = HostCapacity()
+	}
+	if o.Available == nil {
+		o.Available = availableMemory
+	}
+	if o.Fit == nil {
+		o.Fit = func(jobs.Lane) string { return "" }
 	}
 	if err := o.Child.complete(); err != nil {
 		errs = append(errs, err)

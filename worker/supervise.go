@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
@@ -62,6 +63,10 @@ func (d *delivery) supervise(ctx context.Context) (outcome, error) {
 // affair.
 func (d *delivery) judged(ctx context.Context, err error) (outcome, error) {
 	var record recordError
+	var full noRoomError
+	if errors.As(err, &full) {
+		return outcome{fault: full.fault, alien: full.forNow}, nil
+	}
 	if fault, ok := classify(ctx, err); ok && !errors.As(err, &record) {
 		return failed(fault), nil
 	}
@@ -97,7 +102,7 @@ func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, 
 	}
 	defer held.Unlock()
 	q := Request{Work: d.task.WorkID(), Task: d.task, Lane: d.lane.decl, Host: d.w.Host, Fields: d.record.Fields()}
-	if err := f.write(requestFile, &q); err != nil {
+	if err := d.w.admit(ctx, f, &q); err != nil {
 		return fail(err)
 	}
 	c, err := d.spawn(f, append([]*os.File{lock, slot}, held.Files()...))
@@ -115,14 +120,7 @@ func (d *delivery) spawn(f folder, locks []*os.File) (*child, error) {
 	defer stderr.Close()
 	cfg := d.w.Child
 	shim := exec.Command(cfg.Path, append(cfg.Args[:len(cfg.Args):len(cfg.Args)], f.path)...)
-	shim.Env = append(os.Environ(), cfg.Env...)
-	switch dev := d.lane.decl.Device; dev {
-	case "":
-	case jobs.NoGPU:
-		shim.Env = append(shim.Env, "CUDA_VISIBLE_DEVICES=", "BELLMAN_NO_GPU=1")
-	default:
-		shim.Env = append(shim.Env, "CUDA_VISIBLE_DEVICES="+dev)
-	}
+	shim.Env = slices.Concat(os.Environ(), cfg.Env, environment(d.lane.decl))
 	shim.Stdout, shim.Stderr = stderr, stderr
 	shim.ExtraFiles = locks
 	// A session of its own: neither the worker's death nor its terminal's reaches it.

@@ -185,6 +185,7 @@ func (w *Worker) self() jobs.Worker {
 		PID: os.Getpid(), Version: w.Version, Children: w.children(),
 	}
 	me.Boot, _ = bootID() // join has seen that there is one
+	me.Capacity, me.Held = w.Capacity, total(w.holdings(""))
 	for _, l := range w.lanes {
 		me.Lanes = append(me.Lanes, l.describe())
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // TestMemory holds every stage to the table in the package's documentation, at 8 MiB
-// and two threads. It counts all that a stage allocates, which is no less than what it
+// and two threads, and that to what jobs declares for admission. It counts all that a stage allocates, which is no less than what it
 // holds at any time, and so runs beside no other test.
 func TestMemory(t *testing.T) {
 	const mib, size, c1Size, threads = 1 << 20, 8 << 20, 210_000, 2
@@ -69,4 +69,10 @@ func TestMemory(t *testing.T) {
 		require.LessOrEqual(t, used, stage.most, stage.name)
 	}
 	require.InDelta(t, c1Size, len(c1), 5000)
+	for stage, most := range map[jobs.Stage]uint64{
+		jobs.TreeD: size/4096 + threads*mib + mib/4, jobs.SDR: 2*size + size*7/4 + mib,
+		jobs.TreeRC: threads*(2+7)*mib/8 + size/2048 + mib, jobs.C1: 30 * c1Size,
+	} {
+		require.GreaterOrEqual(t, jobs.NeedOf(stage, s.Proof, jobs.NativeProver, threads, false).Memory, most, "%s", stage)
+	}
 }

@@ -6,16 +6,19 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/klauspost/cpuid/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/ffi/native"
+	"github.com/lpseal/lpseal/internal/figures"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -32,6 +35,9 @@ func (a *app) benchCmd() *cobra.Command {
 	seal := &cobra.Command{
 		Use:   "seal",
 		Short: "Seal one sector without Redis or a node, up to the vanilla proof, and print digests and times",
+		Long: `Seal one sector without Redis or a node, up to the vanilla proof, and print digests and times.
+The times are kept in host.state_dir: workers whose lanes have prover auto choose by them when they
+start. Measure with each backend, best with sectors of the size to come.`,
 		Args:  args(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.benchSeal(cmd, &f) },
 	}
@@ -84,7 +90,30 @@ func (a *app) benchSeal(cmd *cobra.Command, f *benchFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := a.keepFigures(f, seal.Proof, res.Seconds); err != nil {
+		fmt.Fprintln(a.err, "the times are not kept for lanes with prover auto:", err)
+	}
 	return a.emit(res, func(w io.Writer) error { return benchTable(w, f.backend, seal, uint64(size), res) })
+}
+
+// keepFigures leaves the times in the host's state folder: workers choose provers by them.
+func (a *app) keepFigures(f *benchFlags, proof abi.RegisteredSealProof, took native.BenchSeconds) error {
+	l, err := a.load()
+	if err != nil {
+		return err
+	}
+	threads := f.threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	var all []figures.Figure
+	for stage, s := range map[jobs.Stage]float64{jobs.SDR: took.SDR, jobs.TreeRC: took.TreeRC, jobs.C1: took.C1} {
+		all = append(all, figures.Figure{
+			Stage: stage, Prover: f.backend, Proof: proof, Threads: threads, NS: int64(s * 1e9),
+			Build: provers[f.backend].build(), CPU: cpuid.CPU.BrandName, At: time.Now().UTC().Truncate(time.Second),
+		})
+	}
+	return figures.Save(l.Config.Host.StateDir, all...)
 }
 
 func (f *benchFlags) seal() (s jobs.Seal, err error) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/worker"
@@ -58,19 +57,9 @@ func (a *app) childEnv(ctx context.Context, q *worker.Request) (*jobs.Env, error
 	if err != nil {
 		return nil, err
 	}
-	prover, err := newProver(c.configured(q.Lane), c.cfg.Worker.Provers, c.backendOptions(""))
+	prover, err := newProver(q.Lane, c.backendOptions(""))
 	if err != nil {
 		return nil, err
 	}
 	return c.env(prover, nil, host), nil
-}
-
-// configured finds a lane in the configuration; one that was removed since is made up.
-func (c *cluster) configured(l jobs.Lane) configs.Lane {
-	for _, k := range c.cfg.Worker.Lanes {
-		if have := lane(k, c.cfg.Worker.Provers); have.Class == l.Class && have.GPU == l.GPU && have.Device == l.Device && have.Prover == l.Prover {
-			return k
-		}
-	}
-	return configs.Lane{Class: l.Class, GPU: l.GPU, Device: l.Device, Prover: l.Prover}
 }

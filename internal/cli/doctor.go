@@ -91,11 +91,11 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 		d.cluster = c
 		part(d.redis)
 	}
-	size := uint64(0)
-	part(func(ctx context.Context) { size = d.chain(ctx) })
+	var around surroundings
+	part(func(ctx context.Context) { around = d.chain(ctx) })
 	d.cpu()
-	d.lanes()
-	d.paths(size)
+	d.lanes(around)
+	d.paths(around)
 	if d.store != nil {
 		part(d.servers)
 	}

@@ -70,12 +70,12 @@ const (
 )
 
 // chain sees whether the node is the right one, in sync, and lets us send. It gives the
-// largest sector size of the miners.
-func (d *doctor) chain(ctx context.Context) (size uint64) {
+// network, and the seal proofs of the miners, the largest sectors first.
+func (d *doctor) chain(ctx context.Context) (s surroundings) {
 	senders, err := d.senders()
 	if err != nil {
 		d.fail("chain", "lotus wallet list", "%s", err)
-		return 0
+		return s
 	}
 	node, err := d.dialAs(ctx, chain.Config{
 		Senders: senders, Shared: d.cfg.Chain.Sender.Shared,
@@ -83,14 +83,15 @@ func (d *doctor) chain(ctx context.Context) (size uint64) {
 	})
 	if err != nil {
 		d.fail("chain", "set FULLNODE_API_INFO as for lotus, chain.network and miners; lotus sync status", "%s", err)
-		return 0
+		return s
 	}
 	defer node.Close()
 	network, err := node.Network(ctx)
 	if err != nil {
 		d.fail("chain", "", "%s", err)
-		return 0
+		return s
 	}
+	s.network = network
 	d.network(ctx, node, network)
 	if len(d.cfg.Miners) == 0 {
 		d.warn("chain", "add it to the configuration: miners: [{id: t01000}]", "no miner is configured")
@@ -101,7 +102,7 @@ func (d *doctor) chain(ctx context.Context) (size uint64) {
 			d.fail("chain", "lotus state miner-info "+m.ID.String(), "miner %s: %s", m.ID, err)
 			continue
 		}
-		size = max(size, uint64(info.SectorSize))
+		s.add(info.SealProof)
 		sender, err := node.Sender(ctx, abi.ActorID(m.ID))
 		if err != nil {
 			d.fail("chain", "lotus wallet list; lotus-miner actor control list", "%s", err)
@@ -109,7 +110,7 @@ func (d *doctor) chain(ctx context.Context) (size uint64) {
 		}
 		d.ok("chain", "miner %s has sectors of %s; %s pays for its messages", m.ID, info.SectorSize.ShortString(), sender)
 	}
-	return size
+	return s
 }
 
 func (d *doctor) network(ctx context.Context, node *chain.Client, network jobs.Network) {

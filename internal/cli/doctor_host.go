@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/klauspost/cpuid/v2"
 
+	"github.com/lpseal/lpseal/ffi/filcrypto"
+	"github.com/lpseal/lpseal/internal/figures"
 	"github.com/lpseal/lpseal/internal/files"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/worker"
@@ -37,25 +41,66 @@ func (d *doctor) cpu() {
 	}
 }
 
-// lanes sees that their provers are in this program and their GPUs on this host.
-func (d *doctor) lanes() {
+// lanes sees that their provers are in this program, that this host shows their GPUs and
+// has what their stages need, and that somebody reads their environment.
+func (d *doctor) lanes(s surroundings) {
+	var err error
+	if s.figures, err = figures.Load(d.cfg.Host.StateDir); err != nil {
+		d.warn("lanes", "lpseal bench seal", "%s", err)
+	}
+	s.capacity = d.capacity()
 	for _, l := range d.cfg.Worker.Lanes {
-		declared := lane(l, d.cfg.Worker.Provers)
+		declared := lane(l, d.cfg.Worker.Provers, s)
 		name := strings.TrimSpace(string(l.Class) + " " + l.GPU)
 		why := worker.Unfit(declared)
-		switch _, known := provers[or(l.Prover, jobs.NativeProver)]; {
-		case !known:
-			d.fail("lanes", "make build-ffi", "lane %s: prover %s is not in this program", name, l.Prover)
+		missing := slices.IndexFunc(declared.Stages, func(made jobs.LaneStage) bool { return provers[made.Prover].make == nil })
+		switch {
+		case missing >= 0:
+			d.fail("lanes", "make build-ffi", "lane %s: prover %s is not in this program", name, declared.Stages[missing].Prover)
 		case why != "":
 			d.fail("lanes", "nvidia-smi -L", "lane %s: %s", name, why)
 		default:
-			d.ok("lanes", "lane %s can run here with prover %s", name, declared.Prover)
+			d.ok("lanes", "lane %s can run here%s", name, stagesOf(declared))
+		}
+		for _, proof := range s.proofs {
+			if err := worker.Unable(declared, s.capacity, proof, true); err != nil {
+				d.fail("lanes", "give the lane to a larger host; host.memory and host.cores bound what is used", "%s", err)
+			}
+		}
+		d.environment(name, declared.Env)
+	}
+	if set := filcrypto.Environment(); len(set) > 0 {
+		d.ok("lanes", "all proof processes inherit %s", strings.Join(set, " "))
+	}
+}
+
+// environment names a lane's variables that filecoin-ffi does not read: a slip of the pen
+// would make it slow in silence.
+func (d *doctor) environment(lane string, env []string) {
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if slices.Contains(filcrypto.Variables, name) {
+			d.ok("lanes", "lane %s: its proof processes have %s", lane, e)
+		} else {
+			d.warn("lanes", "docs/how-to/ffi.md names the known ones", "lane %s: filecoin-ffi does not read %s", lane, name)
 		}
 	}
 }
 
+// stagesOf lists a lane's stages with their provers.
+func stagesOf(l jobs.Lane) string {
+	var out []string
+	for _, s := range l.Stages {
+		out = append(out, fmt.Sprintf("%s by %s", s.Stage, s.Prover))
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(out, ", ")
+}
+
 // paths sees that they can be used, and that sealing paths hold what sdr lanes will fill.
-func (d *doctor) paths(sectorSize uint64) {
+func (d *doctor) paths(s surroundings) {
 	var room uint64
 	sealing := false
 	for _, configured := range d.cfg.Worker.Paths {
@@ -76,7 +121,11 @@ func (d *doctor) paths(sectorSize uint64) {
 			width += max(1, l.Width)
 		}
 	}
-	need := uint64(width) * jobs.SealingSpace(sectorSize)
+	size, err := s.proof().SectorSize()
+	if err != nil {
+		size = 0 // no miner is known, which has been said
+	}
+	need := uint64(width) * jobs.SealingSpace(uint64(size))
 	switch {
 	case width > 0 && !sealing:
 		d.fail("paths", "lpseal storage attach --init --seal DIR", "there are sdr lanes, and no path for sealing")

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/filecoin-project/go-state-types/abi"
+
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -32,7 +34,38 @@ tests are made from it. `+"`lpseal stages`"+` prints it.`)
 	rows(w, []string{"stage", "what it does", "after", "bound to", "lane class", "where", "child process", "timeout", "retries", "asynq type"}, stages)
 	fmt.Fprint(w, "\n## Recovery jobs\n\nNone of them starts by itself: a fault or an order asks for it.\n")
 	rows(w, []string{"stage", "what it does", "cause", "when it is done", "lane class", "where", "timeout", "asynq type"}, recovery)
+	writeNeeds(w)
 	return nil
+}
+
+// writeNeeds prints the table of resources for the sizes that people seal.
+func writeNeeds(w io.Writer) {
+	const threads = 16
+	fmt.Fprintf(w, "\n## Needs\n\n"+`What one run of a stage takes of a host at most, by prover; formulas and sources are in `+"`jobs/need.go`"+`, here with %d threads.
+A stage starts only if that much is left beside what runs; else it waits, and spends no attempt. A worker does not start
+with a lane that could never run one of its stages. `+"`host.memory` and `host.cores`"+` bound what stages may take.
+`, threads)
+	sizes := []abi.RegisteredSealProof{sealProofs["2kib"], sealProofs["8mib"], sealProofs["512mib"], sealProofs["32gib"], sealProofs["64gib"]}
+	head := []string{"stage", "prover"}
+	for _, p := range sizes {
+		size, _ := p.SectorSize()
+		head = append(head, size.ShortString())
+	}
+	var body [][]string
+	for _, stage := range proving {
+		for _, prover := range []string{jobs.NativeProver, "filcrypto"} {
+			if stage == jobs.TreeD && prover != jobs.NativeProver {
+				continue // it makes none
+			}
+			line := []string{code(stage), prover}
+			for _, p := range sizes {
+				line = append(line, needText(jobs.NeedOf(stage, p, prover, threads, true)))
+			}
+			body = append(body, line)
+		}
+	}
+	rows(w, head, body)
+	fmt.Fprint(w, "\nOn the home path a sector takes `jobs.SealingSpace`, 15.2 times its size, reserved before it is placed.\n")
 }
 
 // writePipeline draws the table as a Mermaid flow chart.

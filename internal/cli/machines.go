@@ -15,7 +15,7 @@ func (a *app) machinesCmd() *cobra.Command {
 	return group("machines", "Show live workers, drain and resume them",
 		a.jsonFlag(&cobra.Command{
 			Use:   "list",
-			Short: "List live workers and their lanes",
+			Short: "List live workers, their lanes, and which prover makes each stage there",
 			Args:  args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				c, err := a.join(cmd.Context())
@@ -30,18 +30,73 @@ func (a *app) machinesCmd() *cobra.Command {
 				if workers == nil {
 					workers = []jobs.Worker{}
 				}
-				return a.emit(workers, func(w io.Writer) error {
-					return table(w, "WORKER\tSTATE\tLANES\tPATHS\tCHILDREN\tFILES", func(row func(string, ...any)) {
-						for _, m := range workers {
-							row("%s\t%s\t%s\t%d\t%d\t%s", m.Name(), workerState(m), laneList(m.Lanes), len(m.Paths), len(m.Children), or(m.FileURL, "-"))
-						}
-					})
-				})
+				return a.emit(workers, func(w io.Writer) error { return printMachines(w, workers) })
 			},
 		}),
 		a.drainCmd("drain", "Give a worker no more work; what it has, it finishes", true),
 		a.drainCmd("resume", "Give a drained worker work again", false),
 	)
+}
+
+// printMachines prints a line for each worker, and then one for each stage that a lane
+// makes by a prover.
+func printMachines(w io.Writer, workers []jobs.Worker) error {
+	err := table(w, "WORKER\tSTATE\tLANES\tMEMORY\tPATHS\tCHILDREN\tFILES", func(row func(string, ...any)) {
+		for _, m := range workers {
+			row("%s\t%s\t%s\t%s\t%d\t%d\t%s", m.Name(), workerState(m), laneList(m.Lanes), memory(m), len(m.Paths), len(m.Children), or(m.FileURL, "-"))
+		}
+	})
+	if err != nil || !slices.ContainsFunc(workers, makes) {
+		return err
+	}
+	fmt.Fprintln(w)
+	return table(w, "WORKER\tLANE\tSTAGE\tPROVER\tNEEDS\tWHY", func(row func(string, ...any)) {
+		for _, m := range workers {
+			for _, l := range m.Lanes {
+				for _, s := range l.Stages {
+					row("%s\t%s\t%s\t%s\t%s\t%s", m.Name(), laneName(l), s.Stage, s.Prover, needText(s.Need), s.Why)
+				}
+				if len(l.Env) > 0 {
+					row("%s\t%s\t\t\t\tenvironment: %s", m.Name(), laneName(l), strings.Join(l.Env, " "))
+				}
+			}
+		}
+	})
+}
+
+// makes says that some lane of a worker makes stages by a prover.
+func makes(w jobs.Worker) bool {
+	return slices.ContainsFunc(w.Lanes, func(l jobs.Lane) bool { return len(l.Stages) > 0 })
+}
+
+// memory writes what running stages may take, of what the host has for them.
+func memory(w jobs.Worker) string {
+	if w.Capacity.Memory == 0 {
+		return "-"
+	}
+	return jobs.Bytes(w.Held.Memory) + " of " + jobs.Bytes(w.Capacity.Memory)
+}
+
+// needText writes what a stage takes; a dash while the size of the sectors is not known.
+func needText(n jobs.Need) string {
+	if n == (jobs.Need{}) {
+		return "-"
+	}
+	text := jobs.Bytes(n.Memory)
+	if n.Cores > 0 {
+		text += fmt.Sprintf(", %d core", n.Cores)
+	}
+	if n.VRAM > 0 {
+		text += ", GPU " + jobs.Bytes(n.VRAM)
+	}
+	return text
+}
+
+func laneName(l jobs.Lane) string {
+	if l.GPU != "" {
+		return string(l.Class) + " " + l.GPU
+	}
+	return string(l.Class)
 }
 
 func workerState(w jobs.Worker) string {
@@ -58,11 +113,7 @@ func workerState(w jobs.Worker) string {
 func laneList(lanes []jobs.Lane) string {
 	out := make([]string, len(lanes))
 	for i, l := range lanes {
-		name := string(l.Class)
-		if l.GPU != "" {
-			name += " " + l.GPU
-		}
-		out[i] = fmt.Sprintf("%s %d/%d", name, l.Busy, l.Width)
+		out[i] = fmt.Sprintf("%s %d/%d", laneName(l), l.Busy, l.Width)
 		if l.Unfit != "" {
 			out[i] += " (" + l.Unfit + ")"
 		}

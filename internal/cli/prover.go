@@ -13,13 +13,16 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
 
-	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/ffi/native"
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// backend makes a prover of one kind.
-type backend func(o backendOptions) (jobs.Prover, error)
+// backend is a kind of prover.
+type backend struct {
+	make func(o backendOptions) (jobs.Prover, error)
+	// build names what the prover was built from: figures of another build say nothing.
+	build func() string
+}
 
 type backendOptions struct {
 	threads int
@@ -30,27 +33,29 @@ type backendOptions struct {
 // provers are the proof backends in this program, by the name that a lane gives. The native
 // one always is; others come with build tags.
 var provers = map[string]backend{
-	jobs.NativeProver: func(o backendOptions) (jobs.Prover, error) {
-		return native.New(native.Options{Threads: o.threads}), nil
+	jobs.NativeProver: {
+		make: func(o backendOptions) (jobs.Prover, error) {
+			return native.New(native.Options{Threads: o.threads}), nil
+		},
+		build: thisBuild().name,
 	},
 }
 
 func newBackend(name string, o backendOptions) (jobs.Prover, error) {
-	build, ok := provers[name]
+	b, ok := provers[name]
 	if !ok {
 		return nil, fmt.Errorf("prover %s is not in this program, which has %s: build it with make build-ffi",
 			name, strings.Join(slices.Sorted(maps.Keys(provers)), ", "))
 	}
-	return build(o)
+	return b.make(o)
 }
 
-// newProver makes the prover of a lane: of one kind, or with stages that the configuration
-// gives to another. All kinds write the same files.
-func newProver(l configs.Lane, stages configs.StageProvers, o backendOptions) (jobs.Prover, error) {
+// newProver makes the prover of a lane: of one kind, or with a kind for each stage. All
+// kinds write the same files.
+func newProver(l jobs.Lane, o backendOptions) (jobs.Prover, error) {
 	o.threads = l.Threads
 	made := map[string]jobs.Prover{}
-	pick := func(stage string) (jobs.Prover, error) {
-		name := or(stage, or(l.Prover, jobs.NativeProver))
+	pick := func(name string) (jobs.Prover, error) {
 		if made[name] == nil {
 			p, err := newBackend(name, o)
 			if err != nil {
@@ -64,7 +69,10 @@ func newProver(l configs.Lane, stages configs.StageProvers, o backendOptions) (j
 	for _, stage := range []struct {
 		name string
 		into *jobs.Prover
-	}{{"", &s.Prover}, {stages.TreeD, &s.treeD}, {stages.SDR, &s.sdr}, {stages.TreeRC, &s.treeRC}, {stages.C1, &s.c1}, {stages.C2, &s.c2}} {
+	}{
+		{l.Prover, &s.Prover}, {l.ProverOf(jobs.TreeD), &s.treeD}, {l.ProverOf(jobs.SDR), &s.sdr},
+		{l.ProverOf(jobs.TreeRC), &s.treeRC}, {l.ProverOf(jobs.C1), &s.c1}, {l.ProverOf(jobs.C2), &s.c2},
+	} {
 		p, err := pick(stage.name)
 		if err != nil {
 			return nil, err
@@ -77,7 +85,7 @@ func newProver(l configs.Lane, stages configs.StageProvers, o backendOptions) (j
 	return &s, nil
 }
 
-// stagedProver gives each stage to the prover that the configuration names for it.
+// stagedProver gives each stage to the prover that the lane names for it.
 type stagedProver struct {
 	jobs.Prover                // the lane's own, for what is no stage
 	treeD, sdr, treeRC, c1, c2 jobs.Prover
@@ -110,16 +118,6 @@ func (s *stagedProver) Verify(ctx context.Context, seal jobs.Seal, proof, c1 []b
 
 func (s *stagedProver) Unseal(ctx context.Context, seal jobs.Seal, sealed, scratch string, offset, size uint64, w io.Writer, report func(jobs.Progress)) error {
 	return s.sdr.Unseal(ctx, seal, sealed, scratch, offset, size, w, report)
-}
-
-// lane is a configured lane as the domain knows it. Its prover is what the fleet must know of
-// it: on a GPU the one that makes the proof which goes on chain.
-func lane(l configs.Lane, stages configs.StageProvers) jobs.Lane {
-	prover := or(l.Prover, jobs.NativeProver)
-	if own := map[jobs.Class]string{jobs.ClassGPU: stages.C2, jobs.ClassSDR: stages.SDR}[l.Class]; own != "" {
-		prover = own
-	}
-	return jobs.Lane{Class: l.Class, GPU: l.GPU, Device: l.Device, Width: max(l.Width, 1), Prover: prover}
 }
 
 // networkEnv tells a child the connected network's name: it has no node to ask.

@@ -11,7 +11,6 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/ffi/native"
 	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/internal/params"
@@ -21,24 +20,13 @@ import (
 func TestProverOfALane(t *testing.T) {
 	t.Parallel()
 	o := backendOptions{log: slog.New(slog.DiscardHandler)}
-	p, err := newProver(configs.Lane{Class: jobs.ClassCPU}, configs.StageProvers{SDR: "native"}, o)
+	p, err := newProver(jobs.Lane{Prover: "native", Stages: []jobs.LaneStage{{Stage: jobs.SDR, Prover: "native"}}}, o)
 	require.NoError(t, err)
 	require.IsType(t, &native.Prover{}, p, "one kind needs no choice by stage")
 
-	_, err = newProver(configs.Lane{}, configs.StageProvers{C2: "quantum"}, o)
+	_, err = newProver(jobs.Lane{Prover: "native", Stages: []jobs.LaneStage{{Stage: jobs.C2, Prover: "quantum"}}}, o)
 	require.ErrorContains(t, err, "prover quantum is not in this program, which has native")
 	require.ErrorContains(t, err, "make build-ffi")
-}
-
-// TestLaneTellsWhoMakesTheProof: what the fleet knows of a GPU lane is its c2, for a
-// native one must never get a deposit paid on a real network (design rule 6).
-func TestLaneTellsWhoMakesTheProof(t *testing.T) {
-	t.Parallel()
-	gpu := configs.Lane{Class: jobs.ClassGPU, GPU: "a", Prover: "filcrypto"}
-	require.Equal(t, "filcrypto", lane(gpu, configs.StageProvers{TreeRC: "native"}).Prover)
-	require.Equal(t, "native", lane(gpu, configs.StageProvers{C2: "native"}).Prover)
-	require.Equal(t, "filcrypto", lane(configs.Lane{Class: jobs.ClassSDR}, configs.StageProvers{SDR: "filcrypto"}).Prover)
-	require.Equal(t, "native", lane(configs.Lane{Class: jobs.ClassIO}, configs.StageProvers{SDR: "filcrypto", C2: "filcrypto"}).Prover)
 }
 
 // named counts the calls of its stages.

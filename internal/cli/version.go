@@ -43,6 +43,18 @@ func thisBuild() build {
 	return b
 }
 
+// name tells this build from others in one word.
+func (b build) name() string {
+	name := b.Version
+	if b.Commit != "" {
+		name += " " + b.Commit[:min(len(b.Commit), 12)]
+	}
+	if b.Dirty {
+		name += " dirty"
+	}
+	return name
+}
+
 func (a *app) versionCmd() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   "version",

@@ -58,12 +58,12 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 		return err
 	}
 	defer node.Close()
-	network, err := node.Network(ctx)
+	around, err := c.look(ctx, node, host.Paths())
 	if err != nil {
-		return fmt.Errorf("worker: which network: %w", err)
+		return err
 	}
-	child.Env = append(child.Env, networkEnv+"="+network.Name)
-	envs, lanes, err := c.lanes(node, host, network.Name)
+	child.Env = append(child.Env, networkEnv+"="+around.network.Name)
+	envs, lanes, err := c.lanes(around, func(p jobs.Prover) *jobs.Env { return c.env(p, node, host) })
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 	w, err := worker.New(worker.Options{
 		Host: c.cfg.Host.ID, Instance: c.cfg.Worker.Instance, Run: rand.Text(), Version: thisBuild().Version, FileURL: service.url,
 		StateDir: c.cfg.Host.StateDir, Lanes: lanes, Store: c.store, Queues: c.queues, Files: host,
-		Env: envs, Child: child, Policy: c.cfg.Policy.Jobs(), Log: c.logs.of("worker"),
+		Env: envs, Child: child, Policy: c.cfg.Policy.Jobs(), Log: c.logs.of("worker"), Capacity: around.capacity,
 	})
 	if err != nil {
 		return err
@@ -154,22 +154,6 @@ func (c *cluster) env(prover jobs.Prover, node jobs.Chain, host *files.Host) *jo
 type clock struct{}
 
 func (clock) Now() time.Time { return time.Now() }
-
-// lanes builds each lane's world.
-func (c *cluster) lanes(node jobs.Chain, host *files.Host, network string) (func(jobs.Lane) *jobs.Env, []jobs.Lane, error) {
-	envs := map[jobs.Lane]*jobs.Env{}
-	var lanes []jobs.Lane
-	for _, l := range c.cfg.Worker.Lanes {
-		prover, err := newProver(l, c.cfg.Worker.Provers, c.backendOptions(network))
-		if err != nil {
-			return nil, nil, err
-		}
-		d := lane(l, c.cfg.Worker.Provers)
-		lanes = append(lanes, d)
-		envs[d] = c.env(prover, node, host)
-	}
-	return func(l jobs.Lane) *jobs.Env { return envs[l] }, lanes, nil
-}
 
 // fileService is the listener of a worker's file service; without one nothing listens.
 type fileService struct {

@@ -16,7 +16,7 @@ const module = "github.com/lpseal/lpseal"
 var layers = [][]string{
 	{"jobs"},
 	{"internal/crash"},
-	{"jobs/queue", "internal/sectors", "internal/files", "internal/params", "chain", "ffi", "configs"},
+	{"jobs/queue", "internal/sectors", "internal/files", "internal/params", "internal/figures", "chain", "ffi", "configs"},
 	{"scheduler", "worker", "internal/web"},
 	{"internal/cli"},
 	{"cmd"},

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"testing"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/klauspost/cpuid/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/figures"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+const whole = abi.RegisteredSealProof_StackedDrg32GiBV1_1
+
+// TestLaneTellsWhoMakesTheProof: what the fleet knows of a GPU lane is its c2, for a
+// native one must never get a deposit paid on a real network (design rule 6).
+func TestLaneTellsWhoMakesTheProof(t *testing.T) {
+	t.Parallel()
+	gpu := configs.Lane{Class: jobs.ClassGPU, GPU: "a", Prover: "filcrypto"}
+	require.Equal(t, "filcrypto", lane(gpu, configs.StageProvers{TreeRC: "native"}, surroundings{}).Prover)
+	require.Equal(t, "native", lane(gpu, configs.StageProvers{C2: "native"}, surroundings{}).Prover)
+	require.Equal(t, "filcrypto", lane(configs.Lane{Class: jobs.ClassSDR}, configs.StageProvers{SDR: "filcrypto"}, surroundings{}).Prover)
+	require.Equal(t, "native", lane(configs.Lane{Class: jobs.ClassIO}, configs.StageProvers{SDR: "filcrypto", C2: "filcrypto"}, surroundings{}).Prover)
+}
+
+// TestWhoSaysTheProver: a stage's own key, then the lane's, then the choice.
+func TestWhoSaysTheProver(t *testing.T) {
+	t.Parallel()
+	cpu := configs.Lane{Class: jobs.ClassCPU, Prover: "filcrypto", Threads: 3, Env: []string{"A=b"}}
+	s := surroundings{proofs: []abi.RegisteredSealProof{whole}, capacity: jobs.Capacity{Memory: 1 << 40, Cores: 8}}
+	d := lane(cpu, configs.StageProvers{C1: "native", TreeD: "auto"}, s)
+	require.Equal(t, []jobs.LaneStage{
+		{Stage: jobs.TreeD, Prover: "native", Why: "the only prover in this program", Need: jobs.NeedOf(jobs.TreeD, whole, "native", 3, false)},
+		{Stage: jobs.TreeRC, Prover: "filcrypto", Why: "the lane's prover", Need: jobs.NeedOf(jobs.TreeRC, whole, "filcrypto", 3, false)},
+		{Stage: jobs.C1, Prover: "native", Why: "worker.provers.c1 says so", Need: jobs.NeedOf(jobs.C1, whole, "native", 3, false)},
+	}, d.Stages)
+	require.Equal(t, []string{"A=b"}, d.Env)
+	require.Equal(t, "filcrypto", d.Prover, "of its longest stage")
+	cpu.Prover = "auto"
+	require.Equal(t, "native", lane(cpu, configs.StageProvers{}, surroundings{}).ProverOf(jobs.TreeRC))
+	require.Zero(t, lane(cpu, configs.StageProvers{}, surroundings{}).Stages[0].Need, "no miner, no size")
+}
+
+// TestAutoFollowsTheFigures has a second prover in the program for as long as it runs.
+func TestAutoFollowsTheFigures(t *testing.T) {
+	provers["filcrypto"] = backend{build: func() string { return "lib" }}
+	t.Cleanup(func() { delete(provers, "filcrypto") })
+	measured := func(prover, build string, ns int64) figures.Figure {
+		return figures.Figure{Stage: jobs.TreeRC, Prover: prover, Proof: whole, Threads: 2, NS: ns, Build: build, CPU: cpuid.CPU.BrandName}
+	}
+	s := surroundings{proofs: []abi.RegisteredSealProof{whole}, figures: []figures.Figure{
+		measured("native", thisBuild().name(), 1e9), measured("filcrypto", "lib", 2e9),
+	}}
+	gpu := configs.Lane{Class: jobs.ClassGPU, GPU: "a", Threads: 2}
+	d := lane(gpu, configs.StageProvers{}, s)
+	require.Equal(t, "native", d.ProverOf(jobs.TreeRC))
+	require.Contains(t, d.Stages[0].Why, "faster: 1s against 2s of filcrypto at 32 GiB")
+	require.Equal(t, "filcrypto", d.ProverOf(jobs.C2), "only it makes SNARKs")
+	require.Equal(t, "filcrypto", d.Prover)
+	s.network.Embedded = true
+	require.Equal(t, "native", lane(gpu, configs.StageProvers{}, s).Prover)
+	s.figures = nil
+	require.Equal(t, "filcrypto", lane(gpu, configs.StageProvers{}, s).ProverOf(jobs.TreeRC), "the production prover, if nothing was measured")
+}
+
+// TestLanesThatCanNeverRun are refused before they take a task, all at once.
+func TestLanesThatCanNeverRun(t *testing.T) {
+	t.Parallel()
+	c := &cluster{cfg: &configs.Config{}, logs: quietLogs(t)}
+	c.cfg.Worker.Lanes = []configs.Lane{{Class: jobs.ClassSDR}, {Class: jobs.ClassCPU, Threads: 2}, {Class: jobs.ClassIO}}
+	s := surroundings{proofs: []abi.RegisteredSealProof{whole}, capacity: jobs.Capacity{Memory: 32 << 30, Cores: 1}, seals: true}
+	env := func(jobs.Prover) *jobs.Env { return &jobs.Env{} }
+	_, _, err := c.lanes(s, env)
+	require.ErrorContains(t, err, "a sdr lane can never run sdr of sectors of 32 GiB by native here: it lacks 32.1 GiB of memory: it needs 64.1 GiB, and of 32 GiB here 0 B are held")
+	require.NotContains(t, err.Error(), "cpu lane")
+	s.capacity.Memory = 128 << 30
+	world, lanes, err := c.lanes(s, env)
+	require.NoError(t, err)
+	require.Len(t, lanes, 3)
+	for _, l := range lanes {
+		l.Busy, l.Unfit = 1, "x" // as a heartbeat has it
+		require.NotNil(t, world(l))
+	}
+}
+
+// TestFilesMayComeLater: a worker without a sealing path is never given layers to make.
+func TestFilesMayComeLater(t *testing.T) {
+	t.Parallel()
+	c := &cluster{cfg: &configs.Config{}, logs: quietLogs(t)}
+	c.cfg.Worker.Lanes = []configs.Lane{{Class: jobs.ClassSDR}}
+	s := surroundings{proofs: []abi.RegisteredSealProof{whole}, capacity: jobs.Capacity{Memory: 1 << 30, Cores: 1}}
+	_, _, err := c.lanes(s, func(jobs.Prover) *jobs.Env { return &jobs.Env{} })
+	require.NoError(t, err)
+}
+
+func quietLogs(t *testing.T) *logs {
+	l, err := newLogs(configs.Log{Level: "error", Format: "nocolor"}, t.Output())
+	require.NoError(t, err)
+	return l
+}
