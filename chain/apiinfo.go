@@ -43,7 +43,8 @@ type Endpoint struct {
 // String gives the URL without the token.
 func (e Endpoint) String() string { return e.URL }
 
-func (e Endpoint) header() http.Header {
+// Header carries the token.
+func (e Endpoint) Header() http.Header {
 	h := http.Header{}
 	if e.Token != "" {
 		h.Set("Authorization", "Bearer "+string(e.Token))
@@ -63,14 +64,30 @@ func (e Endpoint) notifyURL() string {
 // (/ip4/127.0.0.1/tcp/1234/http) or a URL (http, https, ws, wss); several nodes are separated by commas. Errors name the entry by its place and never
 // quote it, since it may hold a token.
 func ParseAPIInfo(info string) ([]Endpoint, error) {
+	return parseAPIInfo("FULLNODE_API_INFO", info, nodePath)
+}
+
+// ParseProverAPIInfo reads MINER_API_INFO or CURIO_API_INFO, whose form is the same: where lotus-miner or Curio answers. They are only asked, so calls go
+// over HTTP whatever the address says.
+func ParseProverAPIInfo(info string) ([]Endpoint, error) {
+	endpoints, err := parseAPIInfo("MINER_API_INFO or CURIO_API_INFO", info, proverPath)
+	for i, e := range endpoints {
+		if rest, ok := strings.CutPrefix(e.URL, "ws"); ok {
+			endpoints[i].URL = "http" + rest
+		}
+	}
+	return endpoints, err
+}
+
+func parseAPIInfo(variable, info, path string) ([]Endpoint, error) {
 	if strings.TrimSpace(info) == "" {
-		return nil, errors.New("no node address: set FULLNODE_API_INFO=TOKEN:/ip4/HOST/tcp/1234/http")
+		return nil, fmt.Errorf("no address: set %s to TOKEN:/ip4/HOST/tcp/PORT/http", variable)
 	}
 	var endpoints []Endpoint
 	for i, entry := range strings.Split(info, ",") {
-		e, err := parseEndpoint(strings.TrimSpace(entry))
+		e, err := parseEndpoint(strings.TrimSpace(entry), path)
 		if err != nil {
-			return nil, fmt.Errorf("node address %d: %w; write TOKEN:/ip4/HOST/tcp/1234/http or TOKEN:http://HOST:1234", i+1, err)
+			return nil, fmt.Errorf("address %d of %s: %w; write TOKEN:/ip4/HOST/tcp/PORT/http or TOKEN:http://HOST:PORT", i+1, variable, err)
 		}
 		endpoints = append(endpoints, e)
 	}
@@ -105,7 +122,7 @@ func FindAPIInfo(getenv func(string) string) (string, error) {
 	return info, nil
 }
 
-func parseEndpoint(entry string) (Endpoint, error) {
+func parseEndpoint(entry, path string) (Endpoint, error) {
 	var token, addr string
 	switch {
 	case entry == "":
@@ -123,9 +140,9 @@ func parseEndpoint(entry string) (Endpoint, error) {
 		err error
 	)
 	if strings.HasPrefix(addr, "/") {
-		u, err = multiaddrURL(addr)
+		u, err = multiaddrURL(addr, path)
 	} else {
-		u, err = plainURL(addr)
+		u, err = plainURL(addr, path)
 	}
 	return Endpoint{URL: u, Token: Token(token)}, err
 }
@@ -139,10 +156,13 @@ func hasScheme(s string) bool {
 	return false
 }
 
-// rpcPath is where a node serves the API version whose shapes package lotus holds.
-const rpcPath = "/rpc/v1"
+// Where the API versions are served whose shapes package lotus and package handover hold: lotus-miner and Curio have no other.
+const (
+	nodePath   = "/rpc/v1"
+	proverPath = "/rpc/v0"
+)
 
-func plainURL(s string) (string, error) {
+func plainURL(s, path string) (string, error) {
 	if !hasScheme(s) {
 		return "", errors.New("the address is neither a multiaddr nor a http(s) or ws(s) URL")
 	}
@@ -154,14 +174,14 @@ func plainURL(s string) (string, error) {
 		return "", errors.New("the address holds a user or password: put the token before the address")
 	}
 	if strings.Trim(u.Path, "/") == "" {
-		u.Path = rpcPath
+		u.Path = path
 	}
 	return u.String(), nil
 }
 
 // multiaddrURL reads host, port and an optional transport. Like Lotus, a plain or /http address is dialled by WebSocket first
 // choice there; here calls go over HTTP, whose deadlines are exact, and notifications over WebSocket.
-func multiaddrURL(s string) (string, error) {
+func multiaddrURL(s, path string) (string, error) {
 	addr, err := multiaddr.NewMultiaddr(s)
 	if err != nil {
 		return "", errors.New("the address is not a multiaddr")
@@ -183,5 +203,5 @@ func multiaddrURL(s string) (string, error) {
 	if host == "" || port == "" {
 		return "", errors.New("the multiaddr has no host or no tcp port")
 	}
-	return scheme + "://" + net.JoinHostPort(host, port) + rpcPath, nil
+	return scheme + "://" + net.JoinHostPort(host, port) + path, nil
 }

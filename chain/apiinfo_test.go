@@ -30,6 +30,12 @@ func TestParseAPIInfo(t *testing.T) {
 		require.NoError(t, err, info)
 		require.Equal(t, want, got, info)
 	}
+	got, err := chain.ParseProverAPIInfo(token + ":/ip4/10.0.0.1/tcp/2345/http,ws://curio:12300," + token + ":wss://curio/rpc/v0")
+	require.NoError(t, err)
+	require.Equal(t, []chain.Endpoint{
+		{URL: "http://10.0.0.1:2345/rpc/v0", Token: token}, {URL: "http://curio:12300/rpc/v0"}, {URL: "https://curio/rpc/v0", Token: token},
+	}, got, "provers are asked over HTTP, at the only version they serve")
+
 	const secret = "SECRETTOKEN"
 	for _, info := range []string{
 		"", "  ", secret, secret + ":", secret + ":nonsense", secret + ":/ip4/1.2.3.4", secret + ":/ip4/999.1.1.1/tcp/1",

@@ -64,7 +64,7 @@ func (e *endpoint) connect() (*api, error) {
 	}
 	var a api
 	closer, err := jsonrpc.NewMergeClient(context.Background(), e.URL, lotus.Namespace,
-		[]any{&a.FullNode, &a.embedded}, e.header(), jsonrpc.WithErrors(lotus.Errors()))
+		[]any{&a.FullNode, &a.embedded}, e.Header(), jsonrpc.WithErrors(lotus.Errors()))
 	if err != nil {
 		return nil, &unreachable{err}
 	}

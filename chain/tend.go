@@ -54,7 +54,7 @@ func (c *Client) follow(ctx context.Context, e Endpoint) error {
 	var notify struct {
 		ChainNotify func(context.Context) (<-chan []*lotus.HeadChange, error)
 	}
-	closer, err := jsonrpc.NewMergeClient(ctx, e.notifyURL(), lotus.Namespace, []any{&notify}, e.header(),
+	closer, err := jsonrpc.NewMergeClient(ctx, e.notifyURL(), lotus.Namespace, []any{&notify}, e.Header(),
 		jsonrpc.WithErrors(lotus.Errors()), jsonrpc.WithNoReconnect())
 	if err != nil {
 		return fmt.Errorf("subscribe at %s: %w", e, err)

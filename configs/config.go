@@ -21,7 +21,7 @@ type Config struct {
 	Web       Web       `key:"web" doc:"lpseal web: pages of the pipeline and of the queues."`
 	Metrics   Metrics   `key:"metrics" doc:"What a scheduler or worker measures of itself, for Prometheus. The fleet's metrics are at lpseal web's /metrics."`
 	Log       Log       `key:"log" doc:"Logs go to stderr."`
-	Handover  Handover  `key:"handover" doc:"Who proves a stored sector: none. It is then declared to nobody."`
+	Handover  Handover  `key:"handover" doc:"Who makes the WindowPoSts of stored sectors. A sector is committed once they were declared there. Workers with an io lane need this."`
 }
 
 // Redis says where the state is.
@@ -176,5 +176,6 @@ type Log struct {
 
 // Handover names who proves stored sectors.
 type Handover struct {
-	To string `key:"to" doc:"none."`
+	To  jobs.HandoverTo `key:"to" doc:"none (attach the storage paths yourself), lotus-miner or curio."`
+	API Secret          `key:"api" doc:"TOKEN:ADDRESS with permission admin, as in MINER_API_INFO or CURIO_API_INFO, which are read too. Separated by commas: one lotus-miner for each miner, or the Curio nodes with storage paths."`
 }

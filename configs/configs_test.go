@@ -19,7 +19,7 @@ func clean(t *testing.T) (dir string) {
 	dir = t.TempDir()
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_CONFIG_HOME", dir)
-	for _, name := range []string{"LOTUS_PATH", "LPSEAL_CONFIG", "FULLNODE_API_INFO", "GOLOG_LOG_LEVEL", "GOLOG_LOG_FMT", "GOLOG_FILE"} {
+	for _, name := range []string{"LOTUS_PATH", "LPSEAL_CONFIG", "FULLNODE_API_INFO", "MINER_API_INFO", "CURIO_API_INFO", "GOLOG_LOG_LEVEL", "GOLOG_LOG_FMT", "GOLOG_FILE"} {
 		t.Setenv(name, "")
 	}
 	return dir
@@ -196,7 +196,7 @@ func TestBounds(t *testing.T) {
 		{"metrics.listen", "9645", "not an address"},
 		{"log.level", "loud", "not a level"},
 		{"log.format", "xml", "write one of text, json, color, nocolor"},
-		{"handover.to", "curio", "write one of none"},
+		{"handover.to", "boost", "write one of none, lotus-miner, curio"},
 	} {
 		t.Run(c.key+"="+c.value, func(t *testing.T) {
 			clean(t)
@@ -264,6 +264,24 @@ func TestNodeAddressAsLotusUsersKnowIt(t *testing.T) {
 	l, err = Load(Source{})
 	require.NoError(t, err)
 	require.Equal(t, "other:http://node:1234", l.Config.Chain.API.Reveal())
+}
+
+func TestProverAddressAsItsOperatorsKnowIt(t *testing.T) {
+	clean(t)
+	for to, name := range handoverEnv {
+		flags := map[string]string{"handover.to": string(to)}
+		_, err := Load(Source{Flags: flags})
+		require.ErrorContains(t, err, "handover.api")
+		require.ErrorContains(t, err, "set "+name)
+		t.Setenv(name, "token:http://"+string(to))
+		l, err := Load(Source{Flags: flags})
+		require.NoError(t, err)
+		require.Equal(t, "token:http://"+string(to), l.Config.Handover.API.Reveal())
+		require.Equal(t, name, l.Origin("handover.api"))
+	}
+	l, err := Load(Source{})
+	require.NoError(t, err)
+	require.Empty(t, l.Config.Handover.API, "nothing is handed over")
 }
 
 // The generated file is read back to the defaults, and so is any configuration printed

@@ -28,7 +28,7 @@ func Default() Config {
 		Scheduler: Scheduler{Instance: "scheduler", Period: 10 * time.Second},
 		Web:       Web{Listen: "127.0.0.1:8645"},
 		Log:       Log{Level: "info", Format: "text"},
-		Handover:  Handover{To: "none"},
+		Handover:  Handover{To: jobs.HandoverNone},
 	}
 }
 

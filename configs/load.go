@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/viper"
 	"gopkg.in/yaml.v3"
+
+	"github.com/lpseal/lpseal/jobs"
 )
 
 const envPrefix = "LPSEAL_"
@@ -286,8 +288,14 @@ func strayEnv(known []field) []*Problem {
 	return out
 }
 
-// fallBack fills what may be left out from the machine: the host name, and the
-// files by which lotus tells its API.
+// handoverEnv are the variables by which their operators name the software that proves.
+var handoverEnv = map[jobs.HandoverTo]string{
+	jobs.HandoverLotusMiner: "MINER_API_INFO",
+	jobs.HandoverCurio:      "CURIO_API_INFO",
+}
+
+// fallBack fills what may be left out from the machine: the host name, the files by
+// which lotus tells its API, and the variable of the one who proves.
 func (l *Loaded) fallBack() *Problem {
 	c := &l.Config
 	if c.Host.ID == "" {
@@ -300,6 +308,11 @@ func (l *Loaded) fallBack() *Problem {
 	if c.Chain.API == "" {
 		if repo, info := lotusRepo(); info != "" {
 			c.Chain.API, l.origins["chain.api"] = Secret(info), repo
+		}
+	}
+	if name := handoverEnv[c.Handover.To]; c.Handover.API == "" && name != "" {
+		if info := l.getenv(name); info != "" {
+			c.Handover.API, l.origins["handover.api"] = Secret(info), name
 		}
 	}
 	return nil

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-bitfield"
+	rlepluslazy "github.com/filecoin-project/go-bitfield/rle"
 	"github.com/filecoin-project/go-state-types/abi"
 	fbig "github.com/filecoin-project/go-state-types/big"
 )
@@ -81,6 +84,19 @@ type Range struct{ First, Last abi.SectorNumber }
 
 // String writes first-last.
 func (r Range) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
+
+// Bits has the range's numbers set.
+func (r Range) Bits() bitfield.BitField {
+	runs := []rlepluslazy.Run{{Val: true, Len: uint64(r.Last-r.First) + 1}}
+	if r.First > 0 {
+		runs = slices.Insert(runs, 0, rlepluslazy.Run{Len: uint64(r.First)})
+	}
+	bits, err := bitfield.NewFromIter(&rlepluslazy.RunSliceIterator{Runs: runs})
+	if err != nil {
+		panic(err) // only for runs beyond 2^63
+	}
+	return bits
+}
 
 // MarshalText writes String.
 func (r Range) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

@@ -58,7 +58,7 @@ func (l *Loaded) validate() []*Problem {
 		k.hostPort("metrics.listen", c.Metrics.Listen)
 	}
 	k.log(&c.Log)
-	k.oneOf("handover.to", c.Handover.To, "none")
+	k.handover(&c.Handover)
 	return k.problems
 }
 
@@ -145,6 +145,17 @@ func (k *check) miners(miners []Miner) {
 				k.fail(key+".ranges", sorted[j], "overlaps "+sorted[j-1].String(), "make the ranges disjoint")
 			}
 		}
+	}
+}
+
+func (k *check) handover(h *Handover) {
+	var choices []string
+	for _, to := range jobs.Handovers {
+		choices = append(choices, string(to))
+	}
+	k.oneOf("handover.to", string(h.To), choices...)
+	if name := handoverEnv[h.To]; name != "" && h.API == "" {
+		k.fail("handover.api", nil, "missing", "set "+name+", or LPSEAL_HANDOVER_API_FILE to a file that holds it")
 	}
 }
 

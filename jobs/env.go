@@ -16,6 +16,7 @@ type Env struct {
 	Chain    Chain
 	Files    Files
 	Pieces   Pieces
+	Handover Handover // nil: stored sectors are declared to nobody
 	Clock    Clock
 	Rand     io.Reader // seeds of self-checks
 	Progress func(Progress)
@@ -168,6 +169,9 @@ type Files interface {
 type Stored struct {
 	Path    string            `json:"path"`    // storage path id
 	Digests map[string]string `json:"digests"` // file type to SHA-256, in hex
+	// DeclaredTo is who answered that it finds the files there, such as "lotus-miner
+	// t01000"; empty where nobody was to be told.
+	DeclaredTo string `json:"declared_to,omitempty"`
 }
 
 // Location is a path that holds files of a sector.

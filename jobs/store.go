@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// Store copies what lasts to a storage path. It comes before commit because the
-// first WindowPoSt may be due 30 minutes after it.
+// Store copies what lasts to a storage path and declares it to whoever proves it. It
+// comes before commit because the first WindowPoSt may be due 30 minutes after that:
+// a sector that nobody will prove is not committed.
 const Store Stage = "store"
 
 var store = Row{
 	Stage:     Store,
-	Title:     "copy sealed, p_aux, t_aux, tree-r-last (and unsealed if kept) to a storage path",
+	Title:     "copy sealed, p_aux, t_aux, tree-r-last (and unsealed if kept) to a storage path, and declare them to whoever proves",
 	Classes:   []Class{ClassIO},
 	Place:     AtHome,
 	After:     []Stage{TreeRC},
@@ -26,6 +27,11 @@ func doStore(ctx context.Context, env *Env, r *Record) (*Result, error) {
 	stored, err := env.Files.Store(ctx, r, env.Progress)
 	if err != nil {
 		return nil, err
+	}
+	if env.Handover != nil {
+		if stored.DeclaredTo, err = env.Handover.Declare(ctx, r, stored); err != nil {
+			return nil, err
+		}
 	}
 	return &Result{Stored: stored}, nil
 }

@@ -61,5 +61,9 @@ func (a *app) childEnv(ctx context.Context, q *worker.Request) (*jobs.Env, error
 	if err != nil {
 		return nil, err
 	}
-	return c.env(prover, nil, host), nil
+	to, err := c.handover()
+	if err != nil {
+		return nil, err
+	}
+	return c.env(prover, nil, host, to), nil
 }

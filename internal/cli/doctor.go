@@ -42,7 +42,7 @@ func (a *app) doctorCmd() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look at all that sealing needs on this host, and say what to mend",
 		Long: `Look at Redis, the node, the sender's key and funds, this host's processor, GPUs and
-storage paths, and whether every queue has a live worker. Each line is ok, warn or fail, and what is
+storage paths, who proves what is stored there, and whether every queue has a live worker. Each line is ok, warn or fail, and what is
 not ok has the remedy under it. Nothing is changed. The exit code is 1 if something failed.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -96,6 +96,7 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 	d.cpu()
 	d.lanes(around)
 	d.paths(around)
+	part(d.handover)
 	if d.store != nil {
 		part(d.servers)
 	}

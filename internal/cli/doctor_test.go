@@ -8,7 +8,9 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/chain/handover/handovertest"
 	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/files"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -44,4 +46,41 @@ func TestDoctorSeesQueuesWithoutWorkers(t *testing.T) {
 	require.Contains(t, found, finding{"workers", failed, "lane sdr of h1/main took itself out: two faults", "mend it; the lane tries again by itself"})
 
 	require.Equal(t, []finding{{"workers", fine, "1 are live, with lanes of every class", ""}}, look(append(all, jobs.Lane{Class: jobs.ClassSDR})...))
+}
+
+// TestDoctorSeesTheHandover: a path that is not attached, and numbers that two programs may
+// take, are found before a sector is.
+func TestDoctorSeesTheHandover(t *testing.T) {
+	t.Parallel()
+	miner := handovertest.StartLotusMiner(t, 1000)
+	dir := t.TempDir()
+	_, err := files.Init(dir, files.PathOptions{CanStore: true})
+	require.NoError(t, err)
+	cfg := configs.Default()
+	cfg.Handover = configs.Handover{To: jobs.HandoverLotusMiner, API: configs.Secret(miner.APIInfo(handovertest.Admin))}
+	cfg.Worker.Paths = []configs.StorePath{{Dir: dir}}
+	cfg.Miners = []configs.Miner{{ID: 1000, Ranges: []configs.Range{{First: 0, Last: 9}, {First: 1000, Last: 1999}}}}
+	look := func() []finding {
+		d := &doctor{cluster: &cluster{cfg: &cfg}}
+		d.handover(t.Context())
+		return d.Findings
+	}
+	miner.Reserve("lpseal", 1000, 1989)
+	found := look()
+	require.Len(t, found, 3)
+	require.Equal(t, failed, found[0].Status)
+	require.Contains(t, found[0].Text, "lotus-miner t01000 knows no path")
+	require.Contains(t, found[0].Fix, dir)
+	require.Equal(t, finding{"prover", failed, "the lotus-miner of t01000 may take 10 of the sector numbers 0-9, too", "lotus-miner sectors numbers reserve lpseal 0-9"}, found[1])
+	require.Equal(t, "the lotus-miner of t01000 may take 10 of the sector numbers 1000-1999, too", found[2].Text)
+
+	require.NoError(t, miner.Attach(dir))
+	miner.Reserve("lpseal", 0, 1999)
+	for _, f := range look() {
+		require.Equal(t, fine, f.Status, f.Text)
+	}
+	cfg.Miners[0].Ranges = nil
+	require.Equal(t, warned, look()[1].Status)
+	cfg.Handover.To = jobs.HandoverNone
+	require.Empty(t, look())
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"github.com/lpseal/lpseal/chain"
+	"github.com/lpseal/lpseal/chain/handover"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/scheduler"
@@ -106,4 +107,12 @@ func (c *cluster) scheduler(node jobs.Chain, name string) (*scheduler.Scheduler,
 		Store: c.store, Queues: c.queues, Chain: node, Policy: c.cfg.Policy.Jobs(),
 		Log: c.logs.of("scheduler"), Period: c.cfg.Scheduler.Period, Name: name, Ranges: ranges,
 	})
+}
+
+// handover is who stored sectors are declared to; nil where nobody is to be told.
+func (c *cluster) handover() (jobs.Handover, error) {
+	if c.cfg.Handover.To == jobs.HandoverNone {
+		return nil, nil
+	}
+	return handover.New(c.cfg.Handover.To, c.cfg.Handover.API.Reveal())
 }

@@ -90,7 +90,7 @@ func (c *cluster) chainWorker(node jobs.Chain, child worker.ChildConfig) (*worke
 	if err != nil {
 		return nil, err
 	}
-	env := c.env(nil, node, host)
+	env := c.env(nil, node, host, nil) // nothing is stored on this lane
 	return worker.New(worker.Options{
 		Host: c.cfg.Host.ID, Instance: c.cfg.Scheduler.Instance, Run: rand.Text(), Version: thisBuild().Version,
 		StateDir: c.cfg.Host.StateDir, Lanes: []jobs.Lane{{Class: jobs.ClassChain, Width: chainWidth}},

@@ -55,6 +55,9 @@ func printRecord(w io.Writer, r *jobs.Record, now time.Time) error {
 	field("committed", epoch(r.Activation))
 	if r.Stored != nil {
 		field("stored", "path "+r.Stored.Path)
+		if to := r.Stored.DeclaredTo; to != "" {
+			field("handed to", to)
+		}
 	}
 	return table(w, "\nSTAGE\tSTATE\tFENCE\tATTEMPT\tQUEUE\tWORKER\tSINCE\tWHAT", func(row func(string, ...any)) {
 		for _, s := range jobs.Stages {

@@ -63,7 +63,11 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 		return err
 	}
 	child.Env = append(child.Env, networkEnv+"="+around.network.Name)
-	envs, lanes, err := c.lanes(around, func(p jobs.Prover) *jobs.Env { return c.env(p, node, host) })
+	to, err := c.handover()
+	if err != nil {
+		return err
+	}
+	envs, lanes, err := c.lanes(around, func(p jobs.Prover) *jobs.Env { return c.env(p, node, host, to) })
 	if err != nil {
 		return err
 	}
@@ -144,10 +148,10 @@ func (c *cluster) openFiles(role crash.Role) (*files.Host, error) {
 }
 
 // env is what a stage may touch in this process.
-func (c *cluster) env(prover jobs.Prover, node jobs.Chain, host *files.Host) *jobs.Env {
+func (c *cluster) env(prover jobs.Prover, node jobs.Chain, host *files.Host, to jobs.Handover) *jobs.Env {
 	pieces := files.NewSources(files.SourceOptions{AllowPrivate: c.cfg.Worker.Pieces.AllowPrivate})
 	return &jobs.Env{
-		Prover: prover, Chain: node, Files: host, Pieces: pieces, Clock: clock{}, Rand: rand.Reader, Progress: func(jobs.Progress) {},
+		Prover: prover, Chain: node, Files: host, Pieces: pieces, Handover: to, Clock: clock{}, Rand: rand.Reader, Progress: func(jobs.Progress) {},
 	}
 }
 

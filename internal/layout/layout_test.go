@@ -35,7 +35,7 @@ func group(pkg string) (layer int, name string) {
 		}
 	}
 	switch pkg {
-	case "jobs/jobstest", "internal/redistest", "internal/layout", "internal/e2e", "internal/e2e/addedstage", "internal/benchpage":
+	case "jobs/jobstest", "chain/handover/handovertest", "internal/redistest", "internal/layout", "internal/e2e", "internal/e2e/addedstage", "internal/benchpage":
 		return -1, pkg
 	}
 	return layer, name

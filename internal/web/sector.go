@@ -154,6 +154,7 @@ func facts(r *jobs.Record) []fact {
 	say("sealing path", r.Home)
 	if r.Stored != nil {
 		say("stored on path", r.Stored.Path)
+		say("handed over to", r.Stored.DeclaredTo)
 	}
 	for _, at := range r.Found {
 		say("found on path", fmt.Sprintf("%s: %v", at.Path, at.Files))

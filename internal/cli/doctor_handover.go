@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/filecoin-project/go-bitfield"
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"github.com/lpseal/lpseal/chain/handover"
+	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/files"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// handover sees that whoever proves has this host's storage paths, and leaves lpseal its
+// sector numbers.
+func (d *doctor) handover(ctx context.Context) {
+	to := d.cfg.Handover.To
+	if to == jobs.HandoverNone {
+		return
+	}
+	h, err := handover.New(to, d.cfg.Handover.API.Reveal())
+	if err != nil {
+		d.fail("prover", "lpseal config view --origin", "%s", err)
+		return
+	}
+	for _, m := range d.cfg.Miners {
+		for _, configured := range d.cfg.Worker.Paths {
+			p, err := files.OpenPath(configured.Dir)
+			if err != nil || !p.CanStore {
+				continue // a finding of its own; or nothing is stored there
+			}
+			if by, err := h.Attached(ctx, abi.ActorID(m.ID), p.ID); err != nil {
+				d.fail("prover", "attach "+configured.Dir+" where the sectors of "+m.ID.String()+" are proven", "%s", err)
+			} else {
+				d.ok("prover", "%s has %s attached for miner %s", by, configured.Dir, m.ID)
+			}
+		}
+		if to == jobs.HandoverLotusMiner {
+			d.numbers(ctx, h, m)
+		}
+	}
+}
+
+// numbers sees that lotus-miner, if it seals too, takes no number that lpseal may take.
+func (d *doctor) numbers(ctx context.Context, h *handover.Handover, m configs.Miner) {
+	if len(m.Ranges) == 0 {
+		d.warn("prover", "if it does, give miners[].ranges and reserve them there: lotus-miner sectors numbers reserve lpseal FIRST-LAST",
+			"miner %s has no number ranges: its lotus-miner must not seal beside lpseal", m.ID)
+		return
+	}
+	reserved, err := h.Reserved(ctx, abi.ActorID(m.ID))
+	if err != nil {
+		d.fail("prover", "", "%s", err)
+		return
+	}
+	for _, r := range m.Ranges {
+		free, err := bitfield.SubtractBitField(r.Bits(), reserved)
+		if err != nil {
+			d.fail("prover", "", "sector numbers of %s: %s", m.ID, err)
+			return
+		}
+		if count, err := free.Count(); err != nil || count > 0 {
+			d.fail("prover", "lotus-miner sectors numbers reserve lpseal "+r.String(),
+				"the lotus-miner of %s may take %d of the sector numbers %s, too", m.ID, count, r)
+			continue
+		}
+		d.ok("prover", "the lotus-miner of %s leaves the sector numbers %s to lpseal", m.ID, r)
+	}
+}
