@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"io"
 	mathbig "math/big"
 	"slices"
 
@@ -29,18 +30,15 @@ func (c *Client) pickSender(ctx context.Context, id abi.ActorID, need abi.TokenA
 		if err != nil {
 			return address.Undef, err
 		}
-		has, err := c.atHead(ctx, "WalletHas", key, func(ctx context.Context, api *api) (any, error) { return api.WalletHas(ctx, key) })
-		if err != nil {
+		if has, err := c.hasKey(ctx, key); err != nil {
 			return address.Undef, err
-		}
-		if !has.(bool) {
+		} else if !has {
 			continue
 		}
-		got, err := c.atHead(ctx, "WalletBalance", key, func(ctx context.Context, api *api) (any, error) { return api.WalletBalance(ctx, key) })
+		balance, err := c.balance(ctx, key)
 		if err != nil {
 			return address.Undef, err
 		}
-		balance := got.(abi.TokenAmount)
 		if balance.GreaterThanEqual(need) {
 			return key, nil
 		}
@@ -131,6 +129,9 @@ func (c *Client) nonceAt(ctx context.Context, a address.Address, ts *lotus.TipSe
 
 // FIL prints an amount of attoFIL in FIL, and one below a millionth of it in smaller units.
 type FIL abi.TokenAmount
+
+// Format implements fmt.Formatter, before the number's own.
+func (f FIL) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.String()) }
 
 func (f FIL) String() string {
 	if f.Int == nil {

@@ -198,7 +198,7 @@ func (p *purse) pay(miner abi.ActorID, a *Account, s Stage, value abi.TokenAmoun
 	for _, sender := range a.Senders {
 		has := p.balance(sender)
 		if has.GreaterThanEqual(need) {
-			from, most = sender, has
+			from = sender
 			break
 		}
 		if has.GreaterThan(most) {

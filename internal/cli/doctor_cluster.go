@@ -72,15 +72,7 @@ const (
 // chain sees whether the node is the right one, in sync, and lets us send. It gives the
 // network, and the seal proofs of the miners, the largest sectors first.
 func (d *doctor) chain(ctx context.Context) (s surroundings) {
-	senders, err := d.senders()
-	if err != nil {
-		d.fail("chain", "lotus wallet list", "%s", err)
-		return s
-	}
-	node, err := d.dialAs(ctx, chain.Config{
-		Senders: senders, Shared: d.cfg.Chain.Sender.Shared,
-		MaxFeePreCommit: d.cfg.Chain.MaxFeePreCommit.Atto(), MaxFeeCommit: d.cfg.Chain.MaxFeeCommit.Atto(),
-	})
+	node, err := d.connect(ctx, nil)
 	if err != nil {
 		d.fail("chain", "set FULLNODE_API_INFO as for lotus, chain.network and miners; lotus sync status", "%s", err)
 		return s

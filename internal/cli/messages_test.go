@@ -188,3 +188,32 @@ func TestMessagesAfterALoss(t *testing.T) {
 	_, err = disk.Swap(t.Context(), "x", nil, []byte("1"))
 	require.Error(t, err)
 }
+
+// The balances say who may send and why others may not, and the forecast what the pipeline still needs.
+func TestWalletBalances(t *testing.T) {
+	t.Parallel()
+	b := newBridge(t)
+	out := b.prints("wallet", "balances")
+	require.Regexp(t, `(?m)^miner [tf]01000 has .* FIL free; a sector's deposit is 0\.\d+ FIL, its pledge \d+ nFIL; base fee \d+ attoFIL$`, out)
+	require.Regexp(t, `(?m)^control +\d+\.\d+ FIL +yes +yes +[tf]0\d+ +[tf]1`, out)
+	require.Regexp(t, `(?m)^owner, worker +\d+\.\d+ FIL +no +yes +[tf]0\d+ +[tf]3\w+ +other software signs with it`, out)
+	require.Contains(t, out, "no sector owes anything")
+	b.preCommit(1)
+	out = b.prints("wallet", "balances")
+	require.Regexp(t, `1 pre-commits and 1 commits need 0\.\d+ FIL of deposits, 0 FIL more of pledge and 0\.\d+ FIL of gas: enough is there`, out)
+
+	poor := newBridge(t, "chain.max_fee_commit=1000000 FIL")
+	poor.preCommit(1)
+	var m money
+	require.NoError(t, json.Unmarshal([]byte(poor.prints("wallet", "balances", "--json")), &m))
+	require.Len(t, m.Outlook, 1)
+	require.Positive(t, m.Outlook[0].Short.Sign())
+	require.Contains(t, poor.prints("wallet", "balances"), "SHORT by ")
+
+	nobody := newBridge(t, "chain.sender.address=t01000")
+	out = nobody.prints("wallet", "balances")
+	require.Contains(t, out, "nothing can be sent: none of the senders")
+	require.Contains(t, out, "it is not chain.sender.address")
+	code, _, errs := b.run("wallet", "balances", "--set", "miners=[]")
+	require.Equal(t, exitUsage, code, errs)
+}

@@ -20,7 +20,7 @@ import (
 // journal that the senders share in Redis: without it every message would look as if it
 // had never been sent.
 func (c *cluster) dial(ctx context.Context) (*chain.Client, error) {
-	return c.dialAs(ctx, chain.Config{Journal: c.store.Journal()})
+	return c.connect(ctx, c.store.Journal())
 }
 
 // dialSender connects to the node for sending, too. What is signed is journaled in Redis
@@ -36,22 +36,11 @@ func (c *cluster) dialOperator(ctx context.Context) (*chain.Client, func(), erro
 }
 
 func (c *cluster) dialSigning(ctx context.Context, name string, join func(shared, disk chain.Journal) chain.Journal) (*chain.Client, func(), error) {
-	senders, err := c.senders()
-	if err != nil {
-		return nil, nil, err
-	}
 	disk, err := chain.OpenFileJournal(filepath.Join(c.journalDir(), name+".jsonl"))
 	if err != nil {
 		return nil, nil, err
 	}
-	node, err := c.dialAs(ctx, chain.Config{
-		Journal:             join(c.store.Journal(), disk),
-		Senders:             senders,
-		Shared:              c.cfg.Chain.Sender.Shared,
-		CollateralFromMiner: c.cfg.Chain.CollateralFromMiner,
-		MaxFeePreCommit:     c.cfg.Chain.MaxFeePreCommit.Atto(),
-		MaxFeeCommit:        c.cfg.Chain.MaxFeeCommit.Atto(),
-	})
+	node, err := c.connect(ctx, join(c.store.Journal(), disk))
 	if err != nil {
 		return nil, nil, errors.Join(err, disk.Close())
 	}
@@ -82,16 +71,30 @@ func (c *cluster) senders() ([]address.Address, error) {
 	return []address.Address{sender}, nil
 }
 
-func (c *cluster) dialAs(ctx context.Context, cfg chain.Config) (*chain.Client, error) {
-	if c.cfg.Chain.API == "" {
+// connect dials the node as the configuration says, with a journal or, to read what is not about messages, without.
+func (c *cluster) connect(ctx context.Context, journal chain.Journal) (*chain.Client, error) {
+	own := c.cfg.Chain
+	if own.API == "" {
 		return nil, usage("set FULLNODE_API_INFO as for lotus, or chain.api; lpseal devnet runs a node for trying", "no node is configured")
 	}
-	cfg.API, cfg.Network, cfg.Confidence = c.cfg.Chain.API.Reveal(), c.cfg.Chain.Network, c.cfg.Chain.Confidence
-	cfg.Log = c.logs.of("chain")
-	for _, m := range c.cfg.Miners {
-		cfg.Miners = append(cfg.Miners, abi.ActorID(m.ID))
+	senders, err := c.senders()
+	if err != nil {
+		return nil, err
 	}
-	return chain.Dial(ctx, cfg)
+	return chain.Dial(ctx, chain.Config{
+		API: own.API.Reveal(), Network: own.Network, Miners: c.miners(), Confidence: own.Confidence, Log: c.logs.of("chain"),
+		Journal: journal, Senders: senders, Shared: own.Sender.Shared, CollateralFromMiner: own.CollateralFromMiner,
+		MaxFeePreCommit: own.MaxFeePreCommit.Atto(), MaxFeeCommit: own.MaxFeeCommit.Atto(),
+	})
+}
+
+// miners are the configured ones.
+func (c *cluster) miners() []abi.ActorID {
+	var out []abi.ActorID
+	for _, m := range c.cfg.Miners {
+		out = append(out, abi.ActorID(m.ID))
+	}
+	return out
 }
 
 // scheduler makes a scheduler under a name. One that does not run still gives orders,

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/internal/web"
@@ -52,12 +51,8 @@ func (c *cluster) listenWeb() (net.Listener, error) {
 func (c *cluster) runWeb(ctx context.Context, l net.Listener) error {
 	asks := &asker{cluster: c}
 	defer asks.close()
-	var miners []abi.ActorID
-	for _, m := range c.cfg.Miners {
-		miners = append(miners, abi.ActorID(m.ID))
-	}
 	handler, err := web.New(web.Options{
-		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: asks, Miners: miners, Token: c.cfg.Web.Token.Reveal(),
+		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: asks, Miners: c.miners(), Token: c.cfg.Web.Token.Reveal(),
 		AllowWrites: c.cfg.Web.AllowWrites, Version: thisBuild().Version, Log: c.logs.of("web"),
 	})
 	if err != nil {
