@@ -71,7 +71,10 @@ func (o *output) discard() {
 
 // putNodes writes nodes at a position counted in nodes.
 func (o *output) putNodes(at int, nodes []byte) error {
-	_, err := o.WriteAt(nodes, int64(at)*nodeSize)
+	n, err := o.WriteAt(nodes, int64(at)*nodeSize)
+	if n >= worthStarting {
+		startWriting(o.File, int64(at)*nodeSize, int64(n))
+	}
 	return fileFault(err)
 }
 
@@ -111,6 +114,9 @@ func (in input) nodes(at int, dst []byte) error {
 	_, err := in.ReadAt(dst, int64(at)*nodeSize)
 	return fileFault(err)
 }
+
+// soon asks for nodes that will be read; those beyond the end are nobody's.
+func (in input) soon(at, nodes int) { willRead(in.File, int64(at)*nodeSize, int64(nodes)*nodeSize) }
 
 func (in input) node(at int) (n node, err error) {
 	err = in.nodes(at, n[:])

@@ -112,7 +112,7 @@ func (r replica) treeC(ctx context.Context, threads int, in inputs, cache string
 		root, err := treeBuild{
 			tree:   t,
 			hasher: func() rowHasher { return poseidon.NewBatch(t.arity) },
-			source: func(chunk int) leafSource { return newColumnSource(in.layers, start, chunk) },
+			source: func(chunk int) leafSource { return newColumnSource(in.layers, start, chunk, threads) },
 			sink:   func(row, first int, nodes []byte) error { return out.putNodes(t.first(row)+first, nodes) },
 			report: func(n int) { tell(report, treeC, start+n, r.Nodes()) },
 		}.run(ctx, threads)
@@ -127,13 +127,14 @@ func (r replica) treeC(ctx context.Context, threads int, in inputs, cache string
 type columnSource struct {
 	layers []input
 	start  int // of the base tree
+	ahead  int // nodes between the chunk that is read and the one that is asked for
 	first  int
 	labels [][]byte
 	batch  *poseidon.Batch
 }
 
-func newColumnSource(layers []input, start, chunk int) *columnSource {
-	s := &columnSource{layers: layers, start: start, batch: poseidon.NewBatch(len(layers))}
+func newColumnSource(layers []input, start, chunk, threads int) *columnSource {
+	s := &columnSource{layers: layers, start: start, ahead: threads * chunk, batch: poseidon.NewBatch(len(layers))}
 	for range layers {
 		s.labels = append(s.labels, make([]byte, chunk*nodeSize))
 	}
@@ -142,6 +143,9 @@ func newColumnSource(layers []input, start, chunk int) *columnSource {
 
 func (s *columnSource) take(first int) error {
 	s.first = s.start + first
+	for i, l := range s.layers {
+		l.soon(s.first+s.ahead, len(s.labels[i])/nodeSize)
+	}
 	return nil
 }
 
@@ -183,7 +187,7 @@ func (r replica) baseTreeR(ctx context.Context, threads int, in inputs, cache st
 		tree:   t,
 		hasher: func() rowHasher { return poseidon.NewBatch(t.arity) },
 		source: func(chunk int) leafSource {
-			return &replicaSource{key: in.key(), data: in.data, start: start, buf: make([]byte, chunk*nodeSize)}
+			return &replicaSource{key: in.key(), data: in.data, start: start, ahead: threads * chunk, buf: make([]byte, chunk*nodeSize)}
 		},
 		sink: func(row, first int, nodes []byte) error {
 			switch {
@@ -207,12 +211,15 @@ func (r replica) baseTreeR(ctx context.Context, threads int, in inputs, cache st
 type replicaSource struct {
 	key, data input
 	start     int // of the base tree
+	ahead     int // as of columnSource
 	first     int
 	buf       []byte
 }
 
 func (s *replicaSource) take(first int) error {
 	s.first = s.start + first
+	s.key.soon(s.first+s.ahead, len(s.buf)/nodeSize)
+	s.data.soon(s.first+s.ahead, len(s.buf)/nodeSize)
 	return nil
 }
 

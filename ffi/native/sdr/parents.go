@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -80,25 +81,72 @@ func (g *Graph) eachChunk(ctx context.Context, threads int, worker func() func(f
 }
 
 // ParentFile is a ParentCache in a file of rust-fil-proofs' format: little-endian
-// 32-bit numbers and nothing else. It is for one goroutine at a time.
+// 32-bit numbers and nothing else. It is for one goroutine at a time, for which it reads
+// one window ahead.
 type ParentFile struct {
 	*os.File
-	raw  []byte
-	list []uint32
+	raw   []byte        // of the window that is being read
+	free  [][]uint32    // lists that nobody uses
+	given []uint32      // the last one, which the caller uses until the next call
+	ahead *parentWindow // being read, or nil
+}
+
+// parentWindow is a part of the list that is read while another is used.
+type parentWindow struct {
+	first, n int
+	list     []uint32
+	err      error
+	read     chan struct{} // closed when list or err is there
 }
 
 func (f *ParentFile) window(first, n int) ([]uint32, error) {
-	if f.list = f.list[:0]; len(f.raw) < n*parentBytes {
-		f.raw, f.list = make([]byte, n*parentBytes), make([]uint32, 0, n*Parents)
+	f.free = append(f.free, f.given)
+	w := f.ahead
+	if w == nil || w.first != first || w.n != n {
+		if w != nil {
+			<-w.read // the buffers are its own until then
+			f.free = append(f.free, w.list)
+		}
+		w = f.start(first, n)
 	}
-	raw := f.raw[:n*parentBytes]
-	if _, err := f.ReadAt(raw, int64(first)*parentBytes); err != nil {
-		return nil, err
+	<-w.read
+	f.ahead, f.given = nil, w.list
+	if w.err != nil {
+		return nil, w.err
 	}
-	for ; len(raw) > 0; raw = raw[4:] {
-		f.list = append(f.list, binary.LittleEndian.Uint32(raw))
+	f.ahead = f.start(first+n, n)
+	return w.list, nil
+}
+
+// start reads a window in the background, into the buffers that are free.
+func (f *ParentFile) start(first, n int) *parentWindow {
+	w := &parentWindow{first: first, n: n, read: make(chan struct{})}
+	if last := len(f.free) - 1; last >= 0 {
+		w.list, f.free = f.free[last][:0], f.free[:last]
 	}
-	return f.list, nil
+	go func() {
+		defer close(w.read)
+		if cap(f.raw) < n*parentBytes {
+			f.raw = make([]byte, n*parentBytes)
+		}
+		raw := f.raw[:n*parentBytes]
+		if _, w.err = f.ReadAt(raw, int64(first)*parentBytes); w.err != nil {
+			return
+		}
+		w.list = slices.Grow(w.list, n*Parents)
+		for ; len(raw) > 0; raw = raw[4:] {
+			w.list = append(w.list, binary.LittleEndian.Uint32(raw))
+		}
+	}()
+	return w
+}
+
+// Close waits for what is being read, and closes the file.
+func (f *ParentFile) Close() error {
+	if f.ahead != nil {
+		<-f.ahead.read
+	}
+	return f.File.Close()
 }
 
 // CacheName is the name of the graph's file in a folder of parent caches.

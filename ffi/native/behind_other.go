@@ -1,5 +1,0 @@
-//go:build !linux
-
-package native
-
-func (*writeBehind) settle(int64) {}
