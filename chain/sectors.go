@@ -249,9 +249,11 @@ func (c *Client) sectorAt(ctx context.Context, id jobs.SectorID, ts *lotus.TipSe
 		if ts.Height > expires {
 			return jobs.OnChain{}, nil // the actor has not swept it yet, but takes no proof for it
 		}
-		return jobs.OnChain{PreCommit: &jobs.OnChainPreCommit{
-			Epoch: pre.PreCommitEpoch, CommR: pre.Info.SealedCID, Expires: expires, TicketEpoch: pre.Info.SealRandEpoch,
-		}}, nil
+		out := &jobs.OnChainPreCommit{Epoch: pre.PreCommitEpoch, CommR: pre.Info.SealedCID, Expires: expires, TicketEpoch: pre.Info.SealRandEpoch}
+		if commD := pre.Info.UnsealedCid; commD != nil {
+			out.CommD = *commD
+		}
+		return jobs.OnChain{PreCommit: out}, nil
 	}
 	info, err := read(ctx, c.node, "StateSectorGetInfo", func(ctx context.Context, api *api) (*lotus.SectorOnChainInfo, error) {
 		return api.StateSectorGetInfo(ctx, addr, id.Number, ts.Key())

@@ -113,8 +113,8 @@ func (e RolledBack) apply(r *Record, _ time.Time) error {
 	if redone[TreeRC] && !r.PreCommitted() {
 		r.CommR = cid.Undef
 	}
-	if redone[C1] {
-		r.C1Digest = ""
+	if redone[C1] { // it asks the chain for its seed again
+		r.Seed, r.C1Digest = Randomness{}, ""
 	}
 	if redone[C2] {
 		r.PoRep = nil

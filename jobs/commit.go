@@ -23,6 +23,9 @@ var commit = Row{
 }
 
 func doCommit(ctx context.Context, env *Env, r *Record) (*Result, error) {
+	if err := holdsOnChain(ctx, env.Chain, r); err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
 	if bytes.HasPrefix(r.PoRep, []byte(VanillaTag)) {
 		vanilla, err := env.Files.LoadC1(ctx, r)
 		if err != nil {
@@ -38,4 +41,49 @@ func doCommit(ctx context.Context, env *Env, r *Record) (*Result, error) {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
 	return sent[0].result("commit")
+}
+
+// holdsOnChain sees that the record's values, against which c2 verified the proof, are
+// those that the chain will verify it against: nothing is offered that it must refuse.
+// A reorganisation may have moved the pre-commit or changed its seed meanwhile. Where no
+// pre-commit is at confidence there is nothing to compare with; then the sector is
+// committed already, which the client sees, or the estimation refuses the message.
+func holdsOnChain(ctx context.Context, chain Chain, r *Record) error {
+	on, err := chain.OnChain(ctx, r.ID)
+	if err != nil || on.PreCommit == nil {
+		return err
+	}
+	pre := on.PreCommit
+	differs := func(what string, ours, theirs any) error {
+		return Failf(Rejected, "the proof is of %s %v, and the pre-commit on chain of %v: all files are kept", what, ours, theirs)
+	}
+	switch {
+	case pre.CommR != r.CommR:
+		return differs("CommR", r.CommR, pre.CommR)
+	case pre.CommD.Defined() && pre.CommD != r.CommD:
+		return differs("CommD", r.CommD, pre.CommD)
+	case pre.TicketEpoch != r.Ticket.Epoch:
+		return differs("the ticket of epoch", r.Ticket.Epoch, pre.TicketEpoch)
+	}
+	network, err := chain.Network(ctx)
+	if err != nil {
+		return err
+	}
+	ticket, err := chain.Ticket(ctx, r.ID.Miner, pre.TicketEpoch)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(ticket, r.Ticket.Value) {
+		return differs("ticket", fmt.Sprintf("%x", r.Ticket.Value), fmt.Sprintf("%x", ticket))
+	}
+	seed, err := chain.Seed(ctx, r.ID.Miner, pre.Epoch+network.ChallengeDelay)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(seed, r.Seed.Value) {
+		f := Failf(Input, "the chain's seed of epoch %d is %x, and the proof is of %x: a reorganisation changed it, so the proof is made again", pre.Epoch+network.ChallengeDelay, seed, r.Seed.Value)
+		f.From = C1
+		return f
+	}
+	return nil
 }

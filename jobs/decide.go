@@ -88,6 +88,10 @@ func chainTruth(r *Record, f *Facts, _ *Policy) (Action, Reason) {
 	case r.PreCommitted() && r.Activation == 0 && pre == nil && sector == nil &&
 		f.OnChain.AsOf > r.PreCommitEpoch && f.OnChain.AsOf <= r.CommitDeadline:
 		return act(PreCommitGone{}), Reason{Text: "the pre-commit is no longer on chain: a reorganisation took it"}
+	case pre != nil && r.PreCommitted() && r.Activation == 0 && pre.CommR == r.CommR && pre.Epoch != r.PreCommitEpoch &&
+		f.OnChain.AsOf > r.PreCommitEpoch && !inFlight(r, Commit, f):
+		// Its seed is another one now. The next step takes the new epoch over.
+		return act(PreCommitGone{}), Reason{Text: fmt.Sprintf("a reorganisation moved the pre-commit from epoch %d to %d", r.PreCommitEpoch, pre.Epoch)}
 	}
 	return pass()
 }

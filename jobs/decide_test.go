@@ -393,6 +393,57 @@ func TestOlderViewOfTheChainProvesNothing(t *testing.T) {
 	require.Equal(t, PreCommitGone{}, a.Event)
 }
 
+// TestAMovedPreCommitHasAnotherSeed: a reorganisation included the same message in
+// another epoch. The record takes the new one over and draws the seed again, but not
+// while a commit message may still land, nor by the word of a node that is behind.
+func TestAMovedPreCommitHasAnotherSeed(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, Commit)
+	epoch := r.PreCommitEpoch + 3
+	r.Seed, r.PoRep = Randomness{Epoch: 1, Value: make([]byte, 32)}, []byte("proof")
+	f.OnChain = &OnChain{AsOf: epoch + 5, PreCommit: &OnChainPreCommit{Epoch: epoch, CommR: r.CommR, Expires: 1 << 40}}
+	f.OnChain.AsOf = r.PreCommitEpoch
+	a, _ := Decide(r, f, p)
+	require.NotEqual(t, PreCommitGone{}, a.Event, "an older view")
+
+	f.OnChain.AsOf = epoch + 5
+	flying := r.Clone()
+	flying.Stages[Commit] = StageRecord{State: Done, Fence: 1, Attempt: 1}
+	f.Messages[Commit] = Message{CID: "bafy", State: MessagePushed}
+	a, _ = Decide(flying, f, p)
+	require.NotEqual(t, PreCommitGone{}, a.Event)
+	delete(f.Messages, Commit)
+
+	for _, want := range []Event{PreCommitGone{}, PreCommitLanded{*f.OnChain.PreCommit}} {
+		a, why := Decide(r, f, p)
+		require.Equal(t, want, a.Event, why.Text)
+		var err error
+		r, err = Apply(r, a.Event, f.Now)
+		require.NoError(t, err)
+	}
+	require.Equal(t, epoch, r.PreCommitEpoch)
+	require.Nil(t, r.Seed.Value)
+	require.Nil(t, r.PoRep)
+	require.Equal(t, Done, r.Stage(PreCommit).State, "nothing is sent again")
+	require.Equal(t, Idle, r.Stage(C1).State)
+}
+
+// TestARedoneC1AsksForItsSeedAgain: the one it had may be of a fork.
+func TestARedoneC1AsksForItsSeedAgain(t *testing.T) {
+	t.Parallel()
+	r, f, _ := before(t, Commit)
+	seed := Randomness{Epoch: 1, Value: make([]byte, 32)}
+	r.Seed = seed
+	r, err := Apply(r, RolledBack{To: C1, Why: "test"}, f.Now)
+	require.NoError(t, err)
+	require.Nil(t, r.Seed.Value)
+	r, f, _ = before(t, Commit)
+	r.Seed = seed
+	r, err = Apply(r, RolledBack{To: C2, Why: "test"}, f.Now)
+	require.NoError(t, err)
+	require.NotNil(t, r.Seed.Value, "the vanilla proof stands, and its seed")
+}
+
 func TestRoomIsWhatIsNotPromised(t *testing.T) {
 	t.Parallel()
 	require.EqualValues(t, 60, Path{Capacity: 100, Reserved: 40, Free: 50}.room(), "what is free counts in the capacity alone")

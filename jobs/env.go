@@ -212,6 +212,7 @@ type OnChain struct {
 type OnChainPreCommit struct {
 	Epoch       abi.ChainEpoch // when it was included, from state and not the receipt
 	CommR       cid.Cid
+	CommD       cid.Cid        // undefined for committed capacity
 	Expires     abi.ChainEpoch // prove-commit deadline
 	TicketEpoch abi.ChainEpoch
 }

@@ -3,10 +3,12 @@ package worker
 import (
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 )
 
 const gib = 1 << 30
@@ -99,6 +101,7 @@ func TestStageThatNeverFits(t *testing.T) {
 	w := newWorld(t)
 	o := w.options("w0")
 	o.Capacity = jobs.Capacity{Memory: 1 << 20, Cores: 1}
+	o.Clock, o.UnfitFor = jobstest.NewClock(), time.Minute
 	w.run(o)
 	for range faultsTolerated {
 		sr := w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Faulted)

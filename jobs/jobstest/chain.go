@@ -360,7 +360,11 @@ func (c *Chain) SendPreCommits(ctx context.Context, batch string, rs []jobs.PreC
 	return send(ctx, c, "SendPreCommits", batch, rs, func(r jobs.PreCommitRequest) *message {
 		return &message{meaning: r.Meaning, apply: func(at abi.ChainEpoch) {
 			c.use(r.Seal.ID)
-			c.pre[r.Seal.ID] = jobs.OnChainPreCommit{Epoch: at, CommR: r.Seal.CommR, Expires: at + c.CommitWithin, TicketEpoch: r.TicketEpoch}
+			p := jobs.OnChainPreCommit{Epoch: at, CommR: r.Seal.CommR, Expires: at + c.CommitWithin, TicketEpoch: r.TicketEpoch}
+			if !r.CC {
+				p.CommD = r.Seal.CommD
+			}
+			c.pre[r.Seal.ID] = p
 		}}
 	})
 }
