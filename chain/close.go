@@ -6,39 +6,42 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// closeOlder closes the meanings of lower fences of every member, so that a handler that froze before its stage was rolled back finds its meaning
-// closed when it wakes up (docs/adr/0002). One whose message may still land is waited for: it can do what the newer one is for.
-func (c *Client) closeOlder(ctx context.Context, d draft) error {
-	for _, m := range d.members {
-		for m.Fence > 1 {
-			m.Fence--
-			if err := c.close(ctx, m, d); err != nil {
-				return err
-			}
+// closeOlder closes the lower fences of a meaning, so that a handler that froze before its stage was rolled back finds its meaning closed when it
+// wakes up (docs/adr/0002). One whose message may still land is waited for: it can do what the newer one is for.
+func (c *Client) closeOlder(ctx context.Context, m jobs.Meaning) error {
+	for m.Fence > 1 {
+		m.Fence--
+		if err := c.close(ctx, m); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (c *Client) close(ctx context.Context, m jobs.Meaning, d draft) error {
-	key := m.String()
+func (c *Client) close(ctx context.Context, m jobs.Meaning) error {
 	for {
-		e, raw, err := c.log().load(ctx, key)
+		all, err := c.log().standings(ctx, []jobs.Meaning{m})
+		if err != nil {
+			return err
+		}
+		s := &all[0]
+		head, err := c.headTipSet(ctx)
 		switch {
 		case err != nil:
 			return err
-		case e != nil && e.Closed:
+		case s.Closed:
 			return nil
-		case e.pending():
-			return jobs.Failf(jobs.Transient, "%s: message %s of an earlier attempt may still land; waiting for it to end", key, e.name())
-		case e == nil:
-			e = &entry{Members: []jobs.Meaning{m}, Miner: minerAddress(d.miner), Method: d.method}
+		case s.entry.pending():
+			return jobs.Failf(jobs.Transient, "%s: message %s of an earlier attempt may still land; waiting for it to end", s.key, s.entry.name())
+		case s.entry.open():
+			// Its other members are sent again by whoever has them.
+			if err := c.settleOpen(ctx, s.Message, s.entry, head); err != nil {
+				return err
+			}
+			continue
 		}
-		if !e.State.Terminal() { // opened, and nobody signed it: a late signer's write fails
-			e.State = jobs.MessageDropped
-		}
-		e.Closed = true
-		if _, ok, err := c.log().save(ctx, key, raw, e); ok || err != nil {
+		next := claim{Message: s.Message, Opening: s.Opening, Closed: true, At: head.Height, Past: s.Past}
+		if _, ok, err := swap(ctx, c.log().Journal, s.key, s.raw, next); ok || err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,8 @@ package chain
 import (
 	"context"
 
+	"github.com/filecoin-project/go-state-types/big"
+
 	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -15,9 +17,29 @@ func FreshHead(c *Client, ctx context.Context) (jobs.Head, error) {
 	return c.Head(ctx)
 }
 
-// SendCommits lets a test send a batch.
-func SendCommits(c *Client, ctx context.Context, requests ...jobs.CommitRequest) (string, error) {
-	return c.sendCommits(ctx, requests...)
+// SendUnchecked lets a test send commits that the check would take out.
+func SendUnchecked(c *Client, ctx context.Context, batch string, rs []jobs.CommitRequest) error {
+	s := newSending(c, batch, rs[0].Seal.ID.Miner, len(rs), newCommits(c, rs))
+	for i := range rs {
+		s.left = append(s.left, i)
+	}
+	set := s.left
+	if err := s.survey(ctx); err != nil {
+		return err
+	}
+	head, err := c.headTipSet(ctx)
+	if err != nil {
+		return err
+	}
+	params, err := s.params(head, set, false)
+	if err != nil {
+		return err
+	}
+	msg, err := s.priced(ctx, head, len(set), params, big.Zero())
+	if err != nil {
+		return err
+	}
+	return s.post(ctx, head, &quote{set, msg})
 }
 
 // Told lets a test bring a notification of a head, late or not.

@@ -34,6 +34,7 @@ type rule struct {
 	class  jobs.FaultClass
 	remedy string
 	known  error // joined to the fault, for callers that act on it
+	all    bool  // of a failed execution: the trouble of the whole message and not of a sector in it
 }
 
 const (
@@ -66,10 +67,10 @@ var rules = []rule{
 	{text: "actor not found", class: jobs.Rejected, remedy: "check the address, and that the node follows the right network"},
 
 	// Execution: money.
-	{exit: exitcode.SysErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender"},
-	{exit: exitcode.ErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender or to the miner"},
-	{exit: exitcode.SysErrOutOfGas, class: jobs.Transient},
-	{exit: exitcode.SysErrSenderStateInvalid, class: jobs.Transient},
+	{exit: exitcode.SysErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender", all: true},
+	{exit: exitcode.ErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender or to the miner", all: true},
+	{exit: exitcode.SysErrOutOfGas, class: jobs.Transient, all: true},
+	{exit: exitcode.SysErrSenderStateInvalid, class: jobs.Transient, all: true},
 	// Execution: pre-commit.
 	{exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "too old", class: jobs.Deadline},
 	{exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "must be before now", class: jobs.Transient},
@@ -87,10 +88,10 @@ var rules = []rule{
 	{exit: notificationResponseInvalid, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
 	{exit: notificationRejected, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
 	// Execution: the rest.
-	{exit: exitcode.ErrForbidden, class: jobs.Rejected, remedy: "the sender must be owner, worker or control address of the miner"},
-	{exit: exitcode.ErrSerialization, class: jobs.Bug},
+	{exit: exitcode.ErrForbidden, class: jobs.Rejected, remedy: "the sender must be owner, worker or control address of the miner", all: true},
+	{exit: exitcode.ErrSerialization, class: jobs.Bug, all: true},
 	{exit: exitUnknown, class: jobs.Transient},
-	{exit: exitcode.ErrUnhandledMessage, class: jobs.Rejected, remedy: "the network version has no such method"},
+	{exit: exitcode.ErrUnhandledMessage, class: jobs.Rejected, remedy: "the network version has no such method", all: true},
 	{text: executionFailed, class: jobs.Rejected},
 }
 
@@ -151,10 +152,17 @@ func classify(method string, err error) error {
 	}
 	r := match(exit, executed, num, err.Error())
 	fault := jobs.Failf(r.class, "node: %s: %w%s", method, err, r.advice())
-	if r.known != nil {
-		return &knownFault{fault, r.known}
-	}
-	return fault
+	return &nodeFault{fault, r.known, executed && r.members(exit)}
+}
+
+// members tells whether a failed execution is the trouble of a sector in the message.
+func (r rule) members(exit exitcode.ExitCode) bool {
+	return !r.all && exit >= exitcode.FirstActorErrorCode
+}
+
+// memberTrouble tells whether a landed message that failed did so for a sector in it.
+func memberTrouble(method abi.MethodNum, exit exitcode.ExitCode) bool {
+	return match(exit, true, method, executionFailed).members(exit)
 }
 
 // match finds the rule of an error. What nobody foresaw is repeated, visibly: the node may be at fault, and no money is lost by asking again.
@@ -174,14 +182,21 @@ func (r rule) advice() string {
 	return "; " + r.remedy
 }
 
-// knownFault is a fault that the sender of messages also recognises by a sentinel.
-type knownFault struct {
-	fault *jobs.Fault
-	known error
+// nodeFault is a fault by the node's word, with what a sender of messages wants to know of it.
+type nodeFault struct {
+	fault  *jobs.Fault
+	known  error // a sentinel, or nil
+	member bool  // a sector of the message is to blame
 }
 
-func (k *knownFault) Error() string   { return k.fault.Error() }
-func (k *knownFault) Unwrap() []error { return []error{k.fault, k.known} }
+func (n *nodeFault) Error() string { return n.fault.Error() }
+
+func (n *nodeFault) Unwrap() []error {
+	if n.known == nil {
+		return []error{n.fault}
+	}
+	return []error{n.fault, n.known}
+}
 
 // exitFault says what a landed message's exit code means. Receipts carry no text, so where the table needs one, when says what the epoch tells:
 // a pre-commit that landed after its ticket's window failed for that.

@@ -50,3 +50,6 @@ func rawAPI(t *testing.T, node *devnet.Node) *lotus.FullNode {
 	t.Cleanup(closer)
 	return &api
 }
+
+// aloneKey is the journal key of the first message of a batch of one.
+func aloneKey(m jobs.Meaning) string { return "message/" + m.Alone() + "/1" }

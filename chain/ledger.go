@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -16,7 +15,7 @@ import (
 
 // Tracked is a message in a journal, as operators see it. Amounts are in attoFIL.
 type Tracked struct {
-	Key      string            `json:"key"` // in the journal: what it is for, such as precommit/s-t01000-42/f1
+	Key      string            `json:"key"` // in the journal, such as message/b-1/1
 	State    jobs.MessageState `json:"state"`
 	CID      string            `json:"cid,omitempty"`
 	Method   string            `json:"method"`
@@ -38,7 +37,7 @@ type Tracked struct {
 	Exit     exitcode.ExitCode `json:"exit"`
 	Replaced []string          `json:"replaced,omitempty"`  // versions with a lower fee
 	Canceled string            `json:"canceled,omitempty"`  // the message that a transfer of nothing outbids
-	Past     []PastMessage     `json:"past,omitempty"`      // earlier messages for the same
+	Past     []PastMessage     `json:"past,omitempty"`      // earlier messages for the same, where one meaning was asked about
 	DiskOnly bool              `json:"disk_only,omitempty"` // Redis lost it; a scheduler of this host puts it back
 }
 
@@ -90,23 +89,16 @@ func (e *entry) tracked(key string) Tracked {
 	if e.Canceled.Defined() {
 		t.Canceled = e.Canceled.String()
 	}
-	for _, p := range e.Past {
-		past := PastMessage{State: p.State, Exit: p.Exit}
-		if p.CID.Defined() {
-			past.CID = p.CID.String()
-		}
-		t.Past = append(t.Past, past)
-	}
 	return t
 }
 
 // Waits tells whether the message may still land.
 func (t *Tracked) Waits() bool { return !t.State.Terminal() }
 
-// named tells whether name is the message's key or the CID of one of its versions or predecessors.
+// named tells whether name is the message's key, what it is for, or the CID of one of its versions.
 func (t *Tracked) named(name string) bool {
 	return name == t.Key || name == t.CID || name == t.Canceled || slices.Contains(t.Replaced, name) ||
-		slices.ContainsFunc(t.Past, func(p PastMessage) bool { return p.CID == name })
+		slices.ContainsFunc(t.Members, func(m Member) bool { return m.For == name })
 }
 
 // Ledger reads the messages of journals: the shared one, and those on this host's disk for what the shared one lost. It writes nothing and needs no node.
@@ -157,21 +149,20 @@ func (l Ledger) All(ctx context.Context) ([]Tracked, error) {
 		return nil, err
 	}
 	all, err := l.gather(ctx, func(log messages) ([]Tracked, error) {
-		entries, err := log.List(ctx, "")
-		if err != nil {
-			return nil, journalFault("", err)
-		}
 		var out []Tracked
-		for key, raw := range entries {
-			if strings.HasPrefix(key, senderPrefix) {
-				continue
-			}
-			e, err := decodeEntry(key, raw)
+		for _, prefix := range []string{messagePrefix, fillPrefix} {
+			entries, err := log.List(ctx, prefix)
 			if err != nil {
-				return nil, err
+				return nil, journalFault(prefix, err)
 			}
-			if e.Signed != nil || e.Name.Defined() { // others were closed or left before anything was signed
-				out = append(out, e.tracked(key))
+			for key, raw := range entries {
+				e, err := decodeEntry(key, raw)
+				if err != nil {
+					return nil, err
+				}
+				if e.Signed != nil || e.Name.Defined() { // others were left before anything was signed
+					out = append(out, e.tracked(key))
+				}
 			}
 		}
 		return out, nil
@@ -179,21 +170,31 @@ func (l Ledger) All(ctx context.Context) ([]Tracked, error) {
 	return sorted(append(waiting, all...)), err
 }
 
-// Of gives the messages of meanings, those that there are.
+// Of gives the messages of meanings, those that there are, each with those that came before it.
 func (l Ledger) Of(ctx context.Context, meanings ...jobs.Meaning) ([]Tracked, error) {
-	keys := make([]string, len(meanings))
-	for i, m := range meanings {
-		keys[i] = m.String()
-	}
 	return l.gather(ctx, func(log messages) ([]Tracked, error) {
-		found, err := log.tracked(ctx, keys)
-		var out []Tracked
-		for _, t := range found {
-			if t != nil {
-				out = append(out, *t)
-			}
+		stands, err := log.standings(ctx, meanings)
+		if err != nil {
+			return nil, err
 		}
-		return out, err
+		var out []Tracked
+		for _, s := range stands {
+			if s.entry == nil {
+				continue
+			}
+			t := s.entry.tracked(s.Message)
+			before, err := log.tracked(ctx, s.Past)
+			if err != nil {
+				return nil, err
+			}
+			for _, b := range before {
+				if b != nil {
+					t.Past = append(t.Past, PastMessage{CID: b.CID, State: b.State, Exit: b.Exit})
+				}
+			}
+			out = append(out, t)
+		}
+		return out, nil
 	})
 }
 

@@ -17,24 +17,24 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// entry is one message in the journal, under the key of its meaning. The same key holds one live message at a time; what came before and did not
-// work is in Past.
+// entry is one message in the journal, under a key of [messageKey]. What it is for points at it: see claim.
 type entry struct {
-	Members []jobs.Meaning // in the order of the parameters
+	Members []jobs.Meaning // in the order of the parameters; they stand once Signed does
 	Miner   address.Address
 	Method  abi.MethodNum
 	State   jobs.MessageState
-	// UUID makes the node's own nonce assignment idempotent (shared keys).
-	UUID uuid.UUID
+	// UUID is new whenever the entry is opened. It makes the node's own nonce assignment idempotent, and Asked is what the node was asked to sign under it
+	// (shared keys): from then on the message may exist, and asking again tells.
+	UUID  uuid.UUID
+	Asked *lotus.Message `json:",omitempty"`
 	// Signed is what was or will be pushed: always these bytes. Until it is set, nothing was pushed.
 	Signed *lotus.SignedMessage `json:",omitempty"`
 	// Replaced are earlier versions of Signed with the same nonce and a lower fee: one of them may land instead.
 	Replaced []cid.Cid      `json:",omitempty"`
 	Ticket   abi.ChainEpoch // the oldest of a pre-commit's members
+	OpenedAt abi.ChainEpoch // the head when the members were written
 	SignedAt abi.ChainEpoch // the head when the message was first signed: it cannot have landed before
 	PushedAt abi.ChainEpoch // the head when it was last pushed
-	// Closed says that a newer fence is being sent: nothing may be sent for this meaning any more (docs/adr/0002).
-	Closed bool `json:",omitempty"`
 	// Canceled is the message that an operator took back: Signed is then a transfer of nothing with the same nonce, and either may land.
 	Canceled cid.Cid `json:",omitzero"`
 	Void     int     // raised when a reserved nonce is taken away, so that a late signer's write fails
@@ -45,14 +45,6 @@ type entry struct {
 	Exit        exitcode.ExitCode   `json:",omitempty"`
 	MemberExits []exitcode.ExitCode `json:",omitempty"` // of a BatchReturn
 	Bill        *bill               `json:",omitempty"`
-	Past        []attempt           `json:",omitempty"`
-}
-
-// attempt is an earlier message of the same meaning that ended without effect.
-type attempt struct {
-	CID   cid.Cid
-	State jobs.MessageState
-	Exit  exitcode.ExitCode
 }
 
 // cid is the name of the message that landed, was taken back or was pushed last; undefined before it is signed.
@@ -76,20 +68,18 @@ func (e *entry) name() string {
 	return e.cid().String()
 }
 
-// confirmed tells whether the message did what it was for, so far as was known at confidence.
-func (e *entry) confirmed() bool {
-	return e != nil && e.State == jobs.MessageConfirmed && e.effective(0)
-}
-
-// pending tells whether signed bytes are on their way: nothing else may be sent for the meaning.
+// pending tells whether signed bytes are on their way: nothing else may be sent for the members.
 func (e *entry) pending() bool { return e != nil && e.Signed != nil && !e.State.Terminal() }
 
-// end makes the entry terminal under the name of the message that decided it. Its bytes are no longer needed: a journal keeps every meaning for ever.
+// open tells whether nobody has signed the message yet. One that the node was asked for may exist all the same.
+func (e *entry) open() bool { return e != nil && e.Signed == nil && !e.State.Terminal() }
+
+// end makes the entry terminal under the name of the message that decided it. Its bytes are no longer needed.
 func (e *entry) end(state jobs.MessageState, name cid.Cid, height abi.ChainEpoch) {
-	if e.Bill == nil {
+	if e.Bill == nil && e.Signed != nil {
 		e.Bill = billOf(&e.Signed.Message)
 	}
-	e.State, e.Name, e.Height, e.Signed = state, name, height, nil
+	e.State, e.Name, e.Height, e.Signed, e.Asked = state, name, height, nil, nil
 }
 
 // uses tells whether the entry's message is the one of a sender's nonce.
@@ -128,6 +118,11 @@ func (e *entry) fact(i int) jobs.Message {
 	case e.State != jobs.MessageConfirmed && e.State != jobs.MessageFailed:
 	case !exit.IsSuccess():
 		m.State, m.Fault = jobs.MessageFailed, exitFault(e.Method, exit, e.late())
+		if !e.Exit.IsSuccess() && len(e.Members) > 1 && memberTrouble(e.Method, exit) {
+			// The receipt does not say whose fault it is, and the others must not be condemned with it.
+			m.Fault = jobs.Failf(jobs.Transient, "one of the %d sectors of %s made it fail with exit code %d (%s); they are sent again, and the estimate tells which it was",
+				len(e.Members), e.name(), exit, exit)
+		}
 	}
 	return m
 }

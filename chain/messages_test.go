@@ -262,33 +262,6 @@ func TestNodeBehind(t *testing.T) {
 	require.ErrorContains(t, err, "sync")
 }
 
-// A batch in which one sector fails lands with exit code 0: the member's own code counts.
-func TestBatchMemberFails(t *testing.T) {
-	t.Parallel()
-	node := startNode(t)
-	c := dial(t, node, withJournal(openJournal(t)))
-	var commits []jobs.CommitRequest
-	for n := range abi.SectorNumber(2) {
-		pre := preCommitOf(t, c, n+1)
-		_, err := sendPreCommit(t.Context(), c, pre)
-		require.NoError(t, err)
-		commits = append(commits, commitOf(pre.Seal.ID))
-	}
-	advance(t, node, 15)
-	commits[0].Proof = make([]byte, 192)
-	_, err := chain.SendCommits(c, t.Context(), commits...)
-	require.NoError(t, err)
-	advance(t, node, 8)
-	m := message(t, c, commits[0].Meaning)
-	require.Equal(t, jobs.MessageFailed, m.State)
-	require.Equal(t, jobs.Input, m.Fault.Class)
-	for i, committed := range []bool{false, true} {
-		on, err := c.OnChain(t.Context(), commits[i].Seal.ID)
-		require.NoError(t, err)
-		require.Equal(t, committed, on.Sector != nil, "sector %s", commits[i].Seal.ID)
-	}
-}
-
 // A message that failed on chain is told with its class; the same meaning may then be sent again, once the chain was asked.
 func TestFailedMessage(t *testing.T) {
 	t.Parallel()

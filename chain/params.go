@@ -40,10 +40,11 @@ func preCommitParams(infos []miner.SectorPreCommitInfo) ([]byte, error) {
 	return encode("PreCommitSectorBatch2", &miner.PreCommitSectorBatchParams2{Sectors: infos})
 }
 
-// commitParams encodes ProveCommitSectors3 with one proof for each sector. A sector that the actor refuses does not fail the others: its code is in
-// the returned batch. A refused notification fails the message, so that the estimate tells of it: the sector would be committed without its deal.
-func commitParams(requests []jobs.CommitRequest) ([]byte, error) {
-	params := miner.ProveCommitSectors3Params{}
+// commitParams encodes ProveCommitSectors3 with one proof for each sector. A sector that the actor refuses does not fail the others, unless all are
+// required: its code is in the returned batch. A refused notification fails the message, so that the estimate tells of it: the sector would be committed
+// without its deal.
+func commitParams(requests []jobs.CommitRequest, all bool) ([]byte, error) {
+	params := miner.ProveCommitSectors3Params{RequireActivationSuccess: all}
 	for _, r := range requests {
 		manifest := miner.SectorActivationManifest{SectorNumber: r.Seal.ID.Number}
 		for _, p := range r.Pieces {

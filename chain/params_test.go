@@ -4,11 +4,17 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"os"
+	"slices"
 	"testing"
 
+	"github.com/filecoin-project/go-address"
+	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/ipfs/go-cid"
 	"github.com/stretchr/testify/require"
 
@@ -58,7 +64,7 @@ func TestParamsEqualRecorded(t *testing.T) {
 	recorded = recordedMessage(t, "push-message-method-34")
 	var prove miner.ProveCommitSectors3Params
 	require.NoError(t, prove.UnmarshalCBOR(bytes.NewReader(recorded.Params)))
-	params, err = commitParams([]jobs.CommitRequest{{Seal: jobs.Seal{ID: id}, Proof: prove.SectorProofs[0]}})
+	params, err = commitParams([]jobs.CommitRequest{{Seal: jobs.Seal{ID: id}, Proof: prove.SectorProofs[0]}}, false)
 	require.NoError(t, err)
 	require.Equal(t, recorded.Params, params)
 }
@@ -76,7 +82,7 @@ func TestParamsWithData(t *testing.T) {
 
 	raw, err := commitParams([]jobs.CommitRequest{{
 		Seal: jobs.Seal{ID: jobs.SectorID{Number: 3}}, Proof: []byte{1}, Pieces: []jobs.Piece{{CID: c, Size: 256}, {CID: c, Size: 128}},
-	}})
+	}}, false)
 	require.NoError(t, err)
 	var prove miner.ProveCommitSectors3Params
 	require.NoError(t, prove.UnmarshalCBOR(bytes.NewReader(raw)))
@@ -102,7 +108,7 @@ func TestManifestBytes(t *testing.T) {
 			{CID: piece, Size: 1024, Allocation: &jobs.Allocation{Client: 1001, ID: 7}, Notify: []jobs.Notification{jobs.NotifyMarket(300)}},
 			{CID: piece, Size: 128},
 		},
-	}})
+	}}, false)
 	require.NoError(t, err)
 	cidBytes := "d82a5828" + "00" + hex.EncodeToString(piece.Bytes())
 	require.Equal(t, "86"+ // six parameters
@@ -114,4 +120,67 @@ func TestManifestBytes(t *testing.T) {
 		"40"+"f6"+ // no aggregate
 		"f4"+"f5", // activation not required of all, notification is
 		hex.EncodeToString(raw))
+}
+
+// What jobs says a member adds to a message is what it adds, to the byte.
+func TestBytesOfMembers(t *testing.T) {
+	t.Parallel()
+	piece := cid.MustParse("baga6ea4seaqicoyiliijespbati3bqmuyubusdfbrk5hj6tuzqgkrvlvzdnwadi")
+	replica, err := commcid.ReplicaCommitmentV1ToCID(make([]byte, 32))
+	require.NoError(t, err)
+	for _, number := range []abi.SectorNumber{0, 23, 24, 255, 256, 65_535, 65_536, 1 << 33} {
+		for _, cc := range []bool{true, false} {
+			r := jobs.PreCommitRequest{
+				Seal:        jobs.Seal{ID: jobs.SectorID{Number: number}, Proof: abi.RegisteredSealProof_StackedDrg32GiBV1_1, CommR: replica, CommD: piece},
+				TicketEpoch: abi.ChainEpoch(number) - 900, CC: cc,
+			}
+			bytes := func(n int) int {
+				params, err := preCommitParams(preCommitInfos(1_000_000, 150, slices.Repeat([]jobs.PreCommitRequest{r}, n)))
+				require.NoError(t, err)
+				return len(params)
+			}
+			require.Equal(t, bytes(3)-bytes(2), r.Bytes(), "pre-commit of %d, cc %v", number, cc)
+		}
+		for _, pieces := range [][]jobs.Piece{
+			nil,
+			{{CID: piece, Size: 128}, {CID: piece, Size: 1 << 35}},
+			{{CID: piece, Size: 1024, Allocation: &jobs.Allocation{Client: 1001, ID: 70_000}, Notify: []jobs.Notification{jobs.NotifyMarket(300), jobs.NotifyMarket(1)}}},
+			slices.Repeat([]jobs.Piece{{CID: piece, Size: 128}}, 30),
+		} {
+			for _, proof := range []int{192, 1920} {
+				r := jobs.CommitRequest{Seal: jobs.Seal{ID: jobs.SectorID{Number: number}}, Pieces: pieces, Proof: make([]byte, proof)}
+				bytes := func(n int) int {
+					params, err := commitParams(slices.Repeat([]jobs.CommitRequest{r}, n), false)
+					require.NoError(t, err)
+					return len(params)
+				}
+				require.Equal(t, bytes(3)-bytes(2), r.Bytes(), "commit of %d, %d pieces", number, len(pieces))
+			}
+		}
+	}
+}
+
+// What a message has beside its members fits into what is kept for it.
+func TestBytesOfMessage(t *testing.T) {
+	t.Parallel()
+	r := jobs.CommitRequest{Proof: make([]byte, 1920)}
+	params, err := commitParams(slices.Repeat([]jobs.CommitRequest{r}, jobs.BatchBytes/r.Bytes()), false)
+	require.NoError(t, err)
+	most := lotus.SignedMessage{
+		Message: lotus.Message{
+			To: minerAddress(math.MaxInt64), From: longestAddress(t), Nonce: math.MaxUint64, GasLimit: math.MaxInt64, Method: proveCommit3, Params: params,
+			Value: big.Lsh(big.NewInt(1), 127), GasFeeCap: big.Lsh(big.NewInt(1), 127), GasPremium: big.Lsh(big.NewInt(1), 127),
+		},
+		Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: make([]byte, 96)},
+	}
+	n, err := most.ChainLength()
+	require.NoError(t, err)
+	require.LessOrEqual(t, n, lotus.MaxMessageBytes)
+}
+
+func longestAddress(t *testing.T) address.Address {
+	t.Helper()
+	a, err := address.NewBLSAddress(make([]byte, 48))
+	require.NoError(t, err)
+	return a
 }

@@ -3,6 +3,9 @@ package chain
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
@@ -13,62 +16,36 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// SendPreCommits implements jobs.Chain. Each member goes in a message of its own.
-func (c *Client) SendPreCommits(ctx context.Context, _ string, rs []jobs.PreCommitRequest) ([]jobs.Sent, error) {
-	return oneByOne(ctx, rs, func(r jobs.PreCommitRequest) (string, error) { return c.sendPreCommits(ctx, r) })
+// SendPreCommits implements jobs.Chain.
+func (c *Client) SendPreCommits(ctx context.Context, batch string, rs []jobs.PreCommitRequest) ([]jobs.Sent, error) {
+	if len(rs) == 0 {
+		return nil, nil
+	}
+	return c.sendBatch(ctx, batch, rs[0].Seal.ID.Miner, len(rs), &preCommits{c, rs, map[priceKey]abi.TokenAmount{}})
 }
 
-// oneByOne sends members in messages of their own. Trouble that is not a member's own ends it.
-func oneByOne[R any](ctx context.Context, rs []R, send func(R) (string, error)) ([]jobs.Sent, error) {
-	sent := make([]jobs.Sent, len(rs))
-	for i, r := range rs {
-		name, err := send(r)
-		if err == nil {
-			sent[i].Message = name
-			continue
-		}
-		fault, ok := jobs.Classify(ctx, err)
-		if !ok || fault.Class == jobs.Transient || fault.Class == jobs.Funds || fault.Class == jobs.Busy {
-			return nil, err
-		}
-		sent[i].Fault = fault
-	}
-	return sent, nil
+// preCommits are the members of a PreCommitSectorBatch2. All its checks fail the whole message, so it is strict by itself.
+type preCommits struct {
+	c        *Client
+	rs       []jobs.PreCommitRequest
+	deposits map[priceKey]abi.TokenAmount // that the node gave
 }
 
-// sendPreCommits sends one message for requests of one miner. The CID is empty when the chain has them from a message that the journal does not know.
-func (c *Client) sendPreCommits(ctx context.Context, requests ...jobs.PreCommitRequest) (string, error) {
-	d := draft{miner: requests[0].Seal.ID.Miner, method: preCommitBatch2, maxFee: c.cfg.MaxFeePreCommit, ticket: requests[0].TicketEpoch}
-	for _, r := range requests {
-		d.members = append(d.members, r.Meaning)
-		d.ticket = min(d.ticket, r.TicketEpoch)
-	}
-	d.done = func(ctx context.Context) (bool, error) {
-		return c.allAtHead(ctx, len(requests), func(i int) (jobs.SectorID, func(jobs.OnChain) (bool, error)) {
-			seal := requests[i].Seal
-			return seal.ID, func(on jobs.OnChain) (bool, error) { return samePreCommit(seal, on) }
-		})
-	}
-	d.build = func(ctx context.Context, head *lotus.TipSet) ([]byte, abi.TokenAmount, error) {
-		infos := preCommitInfos(head.Height, c.network.ChallengeDelay, requests)
-		params, err := preCommitParams(infos)
-		if err != nil {
-			return nil, big.Zero(), err
-		}
-		deposit := big.Zero()
-		for _, info := range infos {
-			one, err := read(ctx, c.node, "StateMinerPreCommitDepositForPower", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
-				return api.StateMinerPreCommitDepositForPower(ctx, minerAddress(d.miner), info, head.Key())
-			})
-			if err != nil {
-				return nil, big.Zero(), fmt.Errorf("deposit of sector %d: %w", info.SectorNumber, err)
-			}
-			deposit = big.Add(deposit, one)
-		}
-		value, err := c.lessAvailable(ctx, d.miner, deposit, head)
-		return params, value, err
-	}
-	return c.send(ctx, d)
+// priceKey is what the collateral of a sector depends on.
+type priceKey struct {
+	at       lotus.TipSetKey
+	proof    abi.RegisteredSealProof
+	lifetime abi.ChainEpoch
+	verified abi.PaddedPieceSize
+}
+
+func (p *preCommits) method() abi.MethodNum      { return preCommitBatch2 }
+func (p *preCommits) meaning(i int) jobs.Meaning { return p.rs[i].Meaning }
+func (p *preCommits) bytes(i int) int            { return p.rs[i].Bytes() }
+func (p *preCommits) most() int                  { return miner.PreCommitSectorBatchMaxSize }
+
+func (p *preCommits) there(i int, on jobs.OnChain) (bool, error) {
+	return samePreCommit(p.rs[i].Seal, on)
 }
 
 // samePreCommit tells whether the chain has the seal; another CommR under its number is nothing that sending could mend (design rule 4).
@@ -88,54 +65,121 @@ func samePreCommit(s jobs.Seal, on jobs.OnChain) (bool, error) {
 	return true, nil
 }
 
-// SendCommits implements jobs.Chain. Each member goes in a message of its own.
-func (c *Client) SendCommits(ctx context.Context, _ string, rs []jobs.CommitRequest, _ jobs.Aggregator) ([]jobs.Sent, error) {
-	return oneByOne(ctx, rs, func(r jobs.CommitRequest) (string, error) { return c.sendCommits(ctx, r) })
+func (p *preCommits) ticket(set []int) abi.ChainEpoch {
+	oldest := p.rs[set[0]].TicketEpoch
+	for _, i := range set {
+		oldest = min(oldest, p.rs[i].TicketEpoch)
+	}
+	return oldest
 }
 
-// sendCommits sends one message with the proofs of sectors of one miner.
-func (c *Client) sendCommits(ctx context.Context, requests ...jobs.CommitRequest) (string, error) {
-	d := draft{miner: requests[0].Seal.ID.Miner, method: proveCommit3, maxFee: c.cfg.MaxFeeCommit}
-	for _, r := range requests {
-		d.members = append(d.members, r.Meaning)
+func (p *preCommits) infos(head *lotus.TipSet, set []int) []miner.SectorPreCommitInfo {
+	rs := make([]jobs.PreCommitRequest, len(set))
+	for j, i := range set {
+		rs[j] = p.rs[i]
 	}
-	d.done = func(ctx context.Context) (bool, error) {
-		return c.allAtHead(ctx, len(requests), func(i int) (jobs.SectorID, func(jobs.OnChain) (bool, error)) {
-			return requests[i].Seal.ID, func(on jobs.OnChain) (bool, error) {
-				if on.Sector == nil && on.PreCommit == nil {
-					return false, jobs.Failf(jobs.Deadline, "the chain has no pre-commitment to prove: it expired, or was reorganised away")
-				}
-				return on.Sector != nil, nil
-			}
-		})
-	}
-	d.build = func(ctx context.Context, head *lotus.TipSet) ([]byte, abi.TokenAmount, error) {
-		params, err := commitParams(requests)
-		if err != nil {
-			return nil, big.Zero(), err
-		}
-		missing := big.Zero()
-		for _, r := range requests {
-			short, err := c.pledgeShort(ctx, r, head)
-			if err != nil {
-				return nil, big.Zero(), fmt.Errorf("pledge of sector %s: %w", r.Seal.ID, err)
-			}
-			missing = big.Add(missing, short)
-		}
-		value, err := c.lessAvailable(ctx, d.miner, missing, head)
-		return params, value, err
-	}
-	return c.send(ctx, d)
+	return preCommitInfos(head.Height, p.c.network.ChallengeDelay, rs)
 }
 
-// pledgeShort is the initial pledge less the deposit that already lies with the miner.
-func (c *Client) pledgeShort(ctx context.Context, r jobs.CommitRequest, head *lotus.TipSet) (abi.TokenAmount, error) {
+func (p *preCommits) params(head *lotus.TipSet, set []int, _ bool) ([]byte, error) {
+	return preCommitParams(p.infos(head, set))
+}
+
+// collateral is the deposit. It is the same for all sectors of a proof and lifetime, and asked for once.
+func (p *preCommits) collateral(ctx context.Context, head *lotus.TipSet, i int) (abi.TokenAmount, error) {
+	info := p.infos(head, []int{i})[0]
+	key := priceKey{head.Key(), info.SealProof, info.Expiration - head.Height, 0}
+	if deposit, ok := p.deposits[key]; ok {
+		return deposit, nil
+	}
+	deposit, err := read(ctx, p.c.node, "StateMinerPreCommitDepositForPower", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
+		return api.StateMinerPreCommitDepositForPower(ctx, minerAddress(p.rs[i].Seal.ID.Miner), info, head.Key())
+	})
+	if err != nil {
+		return big.Zero(), fmt.Errorf("deposit of sector %d: %w", info.SectorNumber, err)
+	}
+	p.deposits[key] = deposit
+	return deposit, nil
+}
+
+// ticketBounds are the actor's words for a ticket outside its window.
+var ticketBounds = regexp.MustCompile(`seal challenge epoch -?\d+ (too old, must be after|must be before now) (-?\d+)`)
+
+func (p *preCommits) blamed(i int, text string) bool {
+	if m := ticketBounds.FindStringSubmatch(text); m != nil {
+		bound, err := strconv.ParseInt(m[2], 10, 64)
+		ticket := p.rs[i].TicketEpoch
+		if strings.HasPrefix(m[1], "too old") {
+			return err == nil && ticket < abi.ChainEpoch(bound)
+		}
+		return err == nil && ticket >= abi.ChainEpoch(bound)
+	}
+	return namesSector(text, p.rs[i].Seal.ID.Number)
+}
+
+// SendCommits implements jobs.Chain.
+func (c *Client) SendCommits(ctx context.Context, batch string, rs []jobs.CommitRequest, _ jobs.Aggregator) ([]jobs.Sent, error) {
+	if len(rs) == 0 {
+		return nil, nil
+	}
+	return c.sendBatch(ctx, batch, rs[0].Seal.ID.Miner, len(rs), newCommits(c, rs))
+}
+
+// commits are the members of a ProveCommitSectors3.
+type commits struct {
+	c       *Client
+	rs      []jobs.CommitRequest
+	pledges map[priceKey]abi.TokenAmount      // that the node gave
+	short   map[jobs.SectorID]abi.TokenAmount // of each sector's pledge
+}
+
+func newCommits(c *Client, rs []jobs.CommitRequest) *commits {
+	return &commits{c, rs, map[priceKey]abi.TokenAmount{}, map[jobs.SectorID]abi.TokenAmount{}}
+}
+
+func (p *commits) method() abi.MethodNum          { return proveCommit3 }
+func (p *commits) meaning(i int) jobs.Meaning     { return p.rs[i].Meaning }
+func (p *commits) bytes(i int) int                { return p.rs[i].Bytes() }
+func (p *commits) most() int                      { return miner.MaxAggregatedSectors }
+func (p *commits) ticket([]int) abi.ChainEpoch    { return 0 }
+func (p *commits) blamed(i int, text string) bool { return namesSector(text, p.rs[i].Seal.ID.Number) }
+
+func (p *commits) there(_ int, on jobs.OnChain) (bool, error) {
+	if on.Sector == nil && on.PreCommit == nil {
+		return false, jobs.Failf(jobs.Deadline, "the chain has no pre-commitment to prove: it expired, or was reorganised away")
+	}
+	return on.Sector != nil, nil
+}
+
+func (p *commits) params(_ *lotus.TipSet, set []int, strict bool) ([]byte, error) {
+	rs := make([]jobs.CommitRequest, len(set))
+	for j, i := range set {
+		rs[j] = p.rs[i]
+	}
+	return commitParams(rs, strict)
+}
+
+// collateral is the initial pledge less the deposit that already lies with the miner.
+func (p *commits) collateral(ctx context.Context, head *lotus.TipSet, i int) (abi.TokenAmount, error) {
+	id := p.rs[i].Seal.ID
+	if short, ok := p.short[id]; ok {
+		return short, nil
+	}
+	short, err := p.pledgeShort(ctx, &p.rs[i], head)
+	if err != nil {
+		return big.Zero(), fmt.Errorf("pledge of sector %s: %w", id, err)
+	}
+	p.short[id] = short
+	return short, nil
+}
+
+func (p *commits) pledgeShort(ctx context.Context, r *jobs.CommitRequest, head *lotus.TipSet) (abi.TokenAmount, error) {
 	id := r.Seal.ID
 	var verified abi.PaddedPieceSize
-	for _, p := range r.Pieces {
-		verified += p.Verified()
+	for _, piece := range r.Pieces {
+		verified += piece.Verified()
 	}
-	pre, err := read(ctx, c.node, "StateSectorPreCommitInfo", func(ctx context.Context, api *api) (*miner.SectorPreCommitOnChainInfo, error) {
+	pre, err := read(ctx, p.c.node, "StateSectorPreCommitInfo", func(ctx context.Context, api *api) (*miner.SectorPreCommitOnChainInfo, error) {
 		return api.StateSectorPreCommitInfo(ctx, minerAddress(id.Miner), id.Number, head.Key())
 	})
 	if err != nil {
@@ -144,15 +188,20 @@ func (c *Client) pledgeShort(ctx context.Context, r jobs.CommitRequest, head *lo
 	if pre == nil {
 		return big.Zero(), nil // it was proven meanwhile; the estimate will tell
 	}
-	size, err := pre.Info.SealProof.SectorSize()
-	if err != nil {
-		return big.Zero(), jobs.Failf(jobs.Bug, "seal proof %d: %w", pre.Info.SealProof, err)
-	}
-	pledge, err := read(ctx, c.node, "StateMinerInitialPledgeForSector", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
-		return api.StateMinerInitialPledgeForSector(ctx, pre.Info.Expiration-head.Height, size, uint64(verified), head.Key())
-	})
-	if err != nil {
-		return big.Zero(), err
+	key := priceKey{head.Key(), pre.Info.SealProof, pre.Info.Expiration - head.Height, verified}
+	pledge, ok := p.pledges[key]
+	if !ok {
+		size, err := pre.Info.SealProof.SectorSize()
+		if err != nil {
+			return big.Zero(), jobs.Failf(jobs.Bug, "seal proof %d: %w", pre.Info.SealProof, err)
+		}
+		pledge, err = read(ctx, p.c.node, "StateMinerInitialPledgeForSector", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
+			return api.StateMinerInitialPledgeForSector(ctx, key.lifetime, size, uint64(verified), head.Key())
+		})
+		if err != nil {
+			return big.Zero(), err
+		}
+		p.pledges[key] = pledge
 	}
 	return big.Max(big.Zero(), big.Sub(pledge, pre.PreCommitDeposit)), nil
 }
@@ -162,7 +211,7 @@ func (c *Client) lessAvailable(ctx context.Context, id abi.ActorID, amount abi.T
 	if !c.cfg.CollateralFromMiner {
 		return amount, nil
 	}
-	free, err := read(ctx, c.node, "StateMinerAvailableBalance", func(ctx context.Context, api *api) (abi.TokenAmount, error) {
+	free, err := memo(ctx, c, head.Key(), "StateMinerAvailableBalance", minerAddress(id).String(), func(ctx context.Context, api *api) (abi.TokenAmount, error) {
 		return api.StateMinerAvailableBalance(ctx, minerAddress(id), head.Key())
 	})
 	if err != nil {
@@ -171,24 +220,25 @@ func (c *Client) lessAvailable(ctx context.Context, id abi.ActorID, amount abi.T
 	return big.Max(big.Zero(), big.Sub(amount, big.Max(big.Zero(), free))), nil
 }
 
-// allAtHead asks the chain about every member as of the head.
-func (c *Client) allAtHead(ctx context.Context, n int, member func(int) (jobs.SectorID, func(jobs.OnChain) (bool, error))) (bool, error) {
-	head, err := c.freshHead(ctx)
-	if err != nil {
-		return false, err
-	}
-	all := true
-	for i := range n {
-		id, there := member(i)
-		on, err := c.sectorAt(ctx, id, head)
-		if err != nil {
-			return false, err
+// The actors' words where a failure is one sector's, or several sectors'.
+var (
+	oneSector   = regexp.MustCompile(`(?:\bsector(?: number)?|\bprecommit|sector_number:) (\d+)\b`)
+	manySectors = regexp.MustCompile(`sector numbers BitField \{ ranges: \[([0-9., ]*)\]`)
+)
+
+// namesSector tells whether the text of a failed execution names a sector number.
+func namesSector(text string, number abi.SectorNumber) bool {
+	if m := manySectors.FindStringSubmatch(text); m != nil {
+		for r := range strings.SplitSeq(m[1], ", ") {
+			from, to, _ := strings.Cut(r, "..")
+			first, err1 := strconv.ParseUint(from, 10, 64)
+			end, err2 := strconv.ParseUint(to, 10, 64)
+			if err1 == nil && err2 == nil && first <= uint64(number) && uint64(number) < end {
+				return true
+			}
 		}
-		ok, err := there(on)
-		if err != nil {
-			return false, fmt.Errorf("sector %s: %w", id, err)
-		}
-		all = all && ok
+		return false
 	}
-	return all, nil
+	m := oneSector.FindStringSubmatch(text)
+	return m != nil && m[1] == strconv.FormatUint(uint64(number), 10)
 }

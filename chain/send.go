@@ -8,188 +8,96 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
-	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 
 	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// draft is a message that is wanted.
-type draft struct {
-	members []jobs.Meaning
-	miner   abi.ActorID
-	method  abi.MethodNum
-	maxFee  abi.TokenAmount
-	ticket  abi.ChainEpoch
-	// done tells whether the chain has, at the head, all that the message asks for.
-	done func(context.Context) (bool, error)
-	// build gives parameters and value as of the head.
-	build func(context.Context, *lotus.TipSet) (params []byte, value abi.TokenAmount, err error)
-}
-
-// send sends at most one message for a meaning (design rule 13). Every step is journaled before the next begins, and each can be the last: whoever
-// comes next finds the entry and goes on from it.
-func (c *Client) send(ctx context.Context, d draft) (string, error) {
-	if c.cfg.Journal == nil {
-		return "", jobs.Failf(jobs.Bug, "this client has no message journal and must not send")
-	}
-	key := d.members[0].String()
-	if err := c.closeOlder(ctx, d); err != nil {
-		return "", err
-	}
-	for {
-		e, raw, err := c.log().load(ctx, key)
-		if err != nil {
-			return "", err
-		}
-		if e != nil && e.Closed {
-			return "", jobs.Failf(jobs.Transient, "%s: a newer attempt was begun; this one sends nothing", key)
-		}
-		if e.pending() {
-			return c.push(ctx, key)
-		}
-		if done, err := d.done(ctx); err != nil {
-			return "", err
-		} else if done {
-			return e.name(), nil
-		}
-		if e.confirmed() { // and yet the chain does not have it: it was reorganised away below the confidence, or this node is behind
-			if head, err := c.headTipSet(ctx); err != nil {
-				return "", err
-			} else if head.Height < e.Height+c.cfg.Confidence {
-				return "", jobs.Failf(jobs.Transient, "%s: message %s landed at epoch %d and the node is at %d; waiting for it to sync", key, e.name(), e.Height, head.Height)
-			}
-		}
-		if e == nil || e.State.Terminal() {
-			if raw, err = c.open(ctx, key, raw, e, d); err != nil {
-				return "", err
-			} else if raw == nil {
-				continue // another process was first
-			}
-			if e, err = decodeEntry(key, raw); err != nil {
-				return "", err
-			}
-		}
-		signed, err := c.sign(ctx, key, e, raw, d)
-		if errors.Is(err, errOvertaken) {
-			if now, _, err := c.log().load(ctx, key); err != nil {
-				return "", err
-			} else if now.pending() {
-				continue // another process sent it
-			}
-			return "", c.overtaken(ctx, d, err)
-		}
-		if err != nil {
-			return "", err
-		}
-		if !signed {
-			continue
-		}
-		return c.push(ctx, key)
-	}
-}
-
-// overtaken judges a refusal that says the work is done or impossible: the chain may have moved on since it was asked, or a message in the mempool that the
-// journal lost may be about to do it.
-func (c *Client) overtaken(ctx context.Context, d draft, refusal error) error {
-	if done, err := d.done(ctx); err != nil || done {
-		return err
-	}
-	for _, m := range d.members {
-		used, err := c.Allocated(ctx, d.miner)
-		if err != nil {
-			return err
-		}
-		set, err := used.IsSet(uint64(m.ID.Number))
-		if err != nil {
-			return jobs.Failf(jobs.Bug, "sector %s: allocated numbers: %w", m.ID, err)
-		}
-		if !set {
-			return jobs.Failf(jobs.Transient, "sector %s: a message in the mempool uses the number already; waiting for it to land (%w)", m.ID, refusal)
-		}
-	}
-	return refusal
-}
-
-// open writes the entry of a new message, with what became of an earlier one. nil bytes mean that another process wrote.
-func (c *Client) open(ctx context.Context, key string, old []byte, before *entry, d draft) ([]byte, error) {
-	e := &entry{Members: d.members, Miner: minerAddress(d.miner), Method: d.method, Ticket: d.ticket, UUID: uuid.New()}
-	if before != nil {
-		e.Past = append(before.Past, attempt{CID: before.cid(), State: before.State, Exit: before.memberExit(0)})
-	}
-	raw, ok, err := c.log().save(ctx, key, old, e)
-	if err != nil || !ok {
-		return nil, err
-	}
-	return raw, nil
-}
-
-// sign gets the message signed and journals the bytes. With keys of our own the bytes are journaled before anything is pushed; with shared keys the
-// node signs and pushes in one call, which the journaled UUID makes repeatable. It answers false when another process wrote the entry.
-func (c *Client) sign(ctx context.Context, key string, e *entry, raw []byte, d draft) (bool, error) {
-	head, err := c.headTipSet(ctx)
-	if err != nil {
-		return false, err
-	}
-	msg, err := c.compose(ctx, d, head)
-	if err != nil {
-		return false, err
-	}
-	spec := &lotus.MessageSendSpec{MaxFee: d.maxFee}
+// sign gets a message signed and journals the bytes. With keys of our own the bytes are journaled before anything is pushed; with shared keys the node
+// signs and pushes in one call, which the journaled message and its UUID make repeatable. It answers false when another process wrote the entry.
+func (c *Client) sign(ctx context.Context, key string, e *entry, raw []byte, msg *lotus.Message, head *lotus.TipSet) (bool, error) {
 	if c.cfg.Shared {
-		spec.MsgUuid = e.UUID
-		e.Signed, err = write(ctx, c.node, "MpoolPushMessage", func(ctx context.Context, api *api) (*lotus.SignedMessage, error) {
-			return api.MpoolPushMessage(ctx, msg, spec)
-		})
-		if err != nil {
-			return false, fmt.Errorf("%s: %w", key, err)
-		}
-		if err := c.adopt(ctx, e.Signed.Message.From, e.Signed.Message.Nonce, key, head.Height); err != nil {
+		ask := *msg // the node fills in what is zero
+		ask.Nonce, ask.GasLimit, ask.GasFeeCap, ask.GasPremium = 0, 0, big.Zero(), big.Zero()
+		e.Asked, e.State = &ask, jobs.MessageJournaled
+		if _, ok, err := c.log().save(ctx, key, raw, e); !ok || err != nil {
 			return false, err
 		}
-	} else {
-		from := msg.From
-		pool, err := write(ctx, c.node, "MpoolGetNonce", func(ctx context.Context, api *api) (uint64, error) { return api.MpoolGetNonce(ctx, from) })
-		if err != nil {
-			return false, fmt.Errorf("sender %s: %w", from, err)
-		}
-		msg.Nonce = pool // the node executes what is in the mempool below this nonce first
-		if msg, err = c.estimate(ctx, msg, spec, head); err != nil {
-			return false, fmt.Errorf("%s: %w", key, err)
-		}
-		if msg.Nonce, err = c.reserve(ctx, from, key, pool, head); err != nil {
-			return false, err
-		}
-		if e.Signed, err = c.signature(ctx, msg); err != nil {
-			return false, fmt.Errorf("%s: %w", key, err)
-		}
+		return true, c.finish(ctx, key)
+	}
+	pool, err := c.nextInPool(ctx, msg.From)
+	if err != nil {
+		return false, err
+	}
+	signing := *msg
+	if signing.Nonce, err = c.reserve(ctx, msg.From, key, pool, head); err != nil {
+		return false, err
+	}
+	if e.Signed, err = c.signature(ctx, &signing); err != nil {
+		return false, fmt.Errorf("%s: %w", key, err)
 	}
 	e.State, e.SignedAt = jobs.MessageJournaled, head.Height
 	_, ok, err := c.log().save(ctx, key, raw, e)
 	return ok, err
 }
 
-// compose builds the message and chooses its sender.
-func (c *Client) compose(ctx context.Context, d draft, head *lotus.TipSet) (*lotus.Message, error) {
-	params, value, err := d.build(ctx, head)
+// nextInPool is a sender's next nonce, what is in the mempool counted.
+func (c *Client) nextInPool(ctx context.Context, from address.Address) (uint64, error) {
+	nonce, err := write(ctx, c.node, "MpoolGetNonce", func(ctx context.Context, api *api) (uint64, error) { return api.MpoolGetNonce(ctx, from) })
 	if err != nil {
-		return nil, err
+		return 0, fmt.Errorf("sender %s: %w", from, err)
 	}
-	from, err := c.pickSender(ctx, d.miner, big.Add(value, d.maxFee))
+	return nonce, nil
+}
+
+// settleOpen decides about a message that nobody is known to have signed: one that the node was asked for is asked for again, any other ends.
+func (c *Client) settleOpen(ctx context.Context, key string, e *entry, head *lotus.TipSet) error {
+	if e.Asked != nil {
+		return c.finish(ctx, key)
+	}
+	return c.endOpen(ctx, key, head)
+}
+
+// finish has the node sign and push what it was asked for: under the same UUID it answers with the same message, however often. If executing it fails,
+// there is no such message, and there will be none.
+func (c *Client) finish(ctx context.Context, key string) error {
+	e, raw, err := c.log().load(ctx, key)
+	if err != nil || !e.open() || e.Asked == nil {
+		return err
+	}
+	head, err := c.headTipSet(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	msg := &lotus.Message{
-		To: minerAddress(d.miner), From: from, Value: value, Method: d.method, Params: params,
-		GasFeeCap: big.Zero(), GasPremium: big.Zero(),
+	spec := &lotus.MessageSendSpec{MaxFee: c.feeLimit(e.Method), MsgUuid: e.UUID}
+	signed, err := write(ctx, c.node, "MpoolPushMessage", func(ctx context.Context, api *api) (*lotus.SignedMessage, error) {
+		return api.MpoolPushMessage(ctx, e.Asked, spec)
+	})
+	if err != nil {
+		if _, executed := exitOf(err); !executed {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		e.end(jobs.MessageDropped, cid.Undef, head.Height)
+		if _, _, saved := c.log().save(ctx, key, raw, e); saved != nil { // who wrote meanwhile knew more
+			return saved
+		}
+		return jobs.Failf(jobs.Transient, "%s: the node refuses now what it took for good a moment ago; it is looked at anew (%w)", key, err)
 	}
-	if bytes, err := msg.Serialize(); err != nil {
-		return nil, jobs.Failf(jobs.Bug, "%w", err)
-	} else if len(bytes) > lotus.MaxMessageBytes-signatureBytes {
-		return nil, jobs.Failf(jobs.Bug, "%s of %d sectors has %d bytes; a message may have %d", methodName(d.method), len(d.members), len(bytes), lotus.MaxMessageBytes)
+	if err := c.adopt(ctx, signed.Message.From, signed.Message.Nonce, key, head.Height); err != nil {
+		return err
 	}
-	return msg, nil
+	e.Signed, e.Asked, e.State, e.SignedAt = signed, nil, jobs.MessageJournaled, e.OpenedAt
+	_, _, err = c.log().save(ctx, key, raw, e)
+	return err
+}
+
+// feeLimit is the most that a message's gas may cost, in attoFIL.
+func (c *Client) feeLimit(method abi.MethodNum) abi.TokenAmount {
+	if method == proveCommit3 {
+		return c.cfg.MaxFeeCommit
+	}
+	return c.cfg.MaxFeePreCommit
 }
 
 // signatureBytes bounds what signing and gas figures add to a message.

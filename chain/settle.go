@@ -28,24 +28,14 @@ func (c *Client) Messages(ctx context.Context, meanings []jobs.Meaning) ([]jobs.
 	if err := c.settleMessages(ctx, ts); err != nil {
 		return nil, err
 	}
-	keys := make([]string, len(meanings))
-	for i, m := range meanings {
-		keys[i] = m.String()
-	}
-	values, err := c.log().get(ctx, keys...)
+	known, err := c.log().standings(ctx, meanings)
 	if err != nil {
 		return nil, err
 	}
-	for i, raw := range values {
-		if raw == nil {
-			continue
-		}
-		e, err := decodeEntry(keys[i], raw)
-		if err != nil {
-			return nil, err
-		}
-		facts[i] = e.fact(0)
-		if e.State.Terminal() {
+	for i := range known {
+		facts[i] = known[i].fact()
+		e := known[i].entry
+		if e != nil && e.State.Terminal() {
 			// Perhaps another process settled it: what this one remembers of the sector from before is history.
 			c.sectors.forget(meanings[i].ID, e.Height)
 		}
@@ -229,7 +219,9 @@ func (c *Client) resolveByState(ctx context.Context, ts *lotus.TipSet, e *entry)
 	return nil
 }
 
-// fillKey is the meaning of a message that does nothing but use a nonce.
+const fillPrefix = "fill/"
+
+// fillKey is the key of a message that does nothing but use a nonce.
 func fillKey(from address.Address, nonce uint64) string {
-	return fmt.Sprintf("fill/f%s/%d", from.String()[1:], nonce)
+	return fmt.Sprintf("%sf%s/%d", fillPrefix, from.String()[1:], nonce)
 }

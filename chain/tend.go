@@ -232,10 +232,10 @@ func (c *Client) fill(ctx context.Context, head *lotus.TipSet, from address.Addr
 func (c *Client) void(ctx context.Context, from address.Address, nonce uint64, owner string) (kept bool, err error) {
 	for owner != "" {
 		e, raw, err := c.log().load(ctx, owner)
-		if err != nil || e == nil {
+		switch {
+		case err != nil || e == nil || e.State.Terminal():
 			return false, err
-		}
-		if e.uses(from, nonce) {
+		case e.uses(from, nonce):
 			return true, nil
 		}
 		e.Void++

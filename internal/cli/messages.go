@@ -137,11 +137,16 @@ func stateText(t *chain.Tracked) string {
 	return out
 }
 
+// messageFor is what the message is for: its one sector, its batch, or the use of a nonce.
 func messageFor(t *chain.Tracked) string {
-	if n := len(t.Members); n > 1 {
+	switch n := len(t.Members); n {
+	case 0:
+		return t.Key
+	case 1:
+		return t.Members[0].For
+	default:
 		return fmt.Sprintf("%s (%d sectors)", t.Key, n)
 	}
-	return t.Key
 }
 
 // fee is what the message paid, or the most that it may.
@@ -260,7 +265,7 @@ func (a *app) messageOrder(use, short, cost string, order func(*chain.Client, co
 				return err
 			}
 			return a.emit(now, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s: nonce %d is for %s now, fee %s\n", t.Key, now.Nonce, newest(&now), fee(&now))
+				_, err := fmt.Fprintf(w, "%s: nonce %d is for %s now, fee %s\n", messageFor(t), now.Nonce, newest(&now), fee(&now))
 				return err
 			})
 		},

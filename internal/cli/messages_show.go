@@ -10,7 +10,7 @@ import (
 
 // printMessage prints a message with everything that is known of it.
 func printMessage(w io.Writer, t *chain.Tracked) {
-	fmt.Fprintf(w, "%s  %s\n", t.Key, stateText(t))
+	fmt.Fprintf(w, "%s  %s\n", messageFor(t), stateText(t))
 	field := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "  %-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
