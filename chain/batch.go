@@ -28,8 +28,8 @@ type cargo interface {
 	most() int
 	// params encodes the members of a set as of the head. In a strict message one bad member fails the others, so that an estimate tells of it.
 	params(head *lotus.TipSet, set []int, strict bool) ([]byte, error)
-	// collateral is what must lie with the miner for member i, beyond what does, in attoFIL.
-	collateral(ctx context.Context, head *lotus.TipSet, i int) (abi.TokenAmount, error)
+	// locks is what must lie with the miner for member i, beyond what does, in attoFIL.
+	locks(ctx context.Context, head *lotus.TipSet, i int) (abi.TokenAmount, error)
 	// blamed tells whether the text of a failed estimate names member i.
 	blamed(i int, text string) bool
 }

@@ -165,7 +165,7 @@ func (s *sending) usedNumber(ctx context.Context, id jobs.SectorID, head *lotus.
 func (s *sending) quote(ctx context.Context, head *lotus.TipSet, set []int) (*quote, error) {
 	value := big.Zero()
 	for _, i := range set {
-		one, err := s.collateral(ctx, head, i)
+		one, err := s.locks(ctx, head, i)
 		if err != nil {
 			return nil, err
 		}

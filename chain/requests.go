@@ -85,8 +85,8 @@ func (p *preCommits) params(head *lotus.TipSet, set []int, _ bool) ([]byte, erro
 	return preCommitParams(p.infos(head, set))
 }
 
-// collateral is the deposit. It is the same for all sectors of a proof and lifetime, and asked for once.
-func (p *preCommits) collateral(ctx context.Context, head *lotus.TipSet, i int) (abi.TokenAmount, error) {
+// locks gives the deposit. It is the same for all sectors of a proof and lifetime, and asked for once.
+func (p *preCommits) locks(ctx context.Context, head *lotus.TipSet, i int) (abi.TokenAmount, error) {
 	info := p.infos(head, []int{i})[0]
 	key := priceKey{head.Key(), info.SealProof, info.Expiration - head.Height, 0}
 	if deposit, ok := p.deposits[key]; ok {
@@ -159,8 +159,8 @@ func (p *commits) params(_ *lotus.TipSet, set []int, strict bool) ([]byte, error
 	return commitParams(rs, strict)
 }
 
-// collateral is the initial pledge less the deposit that already lies with the miner.
-func (p *commits) collateral(ctx context.Context, head *lotus.TipSet, i int) (abi.TokenAmount, error) {
+// locks gives the initial pledge less the deposit that already lies with the miner.
+func (p *commits) locks(ctx context.Context, head *lotus.TipSet, i int) (abi.TokenAmount, error) {
 	id := p.rs[i].Seal.ID
 	if short, ok := p.short[id]; ok {
 		return short, nil
