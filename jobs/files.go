@@ -16,7 +16,9 @@ const (
 	PAuxFile   = "p_aux"
 	TAuxFile   = "t_aux"
 	SealedFile = "sealed" // the replica, in a folder of its own
-	C1File     = "c1.json"
+	// UnsealedFile is a sector's data where it is kept: sector-size bytes, fr32-padded.
+	UnsealedFile = "unsealed"
+	C1File       = "c1.json"
 )
 
 // Layers is the number of SDR layers: 2 up to 1 GiB, 11 above (published

@@ -3,10 +3,14 @@ package jobs
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-commp-utils/v2"
 	"github.com/filecoin-project/go-commp-utils/v2/zerocomm"
+	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin"
 	"github.com/ipfs/go-cid"
@@ -40,6 +44,20 @@ type Allocation struct {
 // String gives CLIENT/ID, such as "f01001/7".
 func (a Allocation) String() string { return fmt.Sprintf("f0%d/%d", uint64(a.Client), a.ID) }
 
+// ParseAllocation reads CLIENT/ID, the client as 1001, f01001 or t01001.
+func ParseAllocation(s string) (a Allocation, err error) {
+	client, id, ok := strings.Cut(s, "/")
+	for _, prefix := range []string{"f0", "t0"} {
+		client = strings.TrimPrefix(client, prefix)
+	}
+	c, err1 := strconv.ParseUint(client, 10, 63)
+	n, err2 := strconv.ParseUint(id, 10, 63)
+	if !ok || err1 != nil || err2 != nil || n == 0 {
+		return a, fmt.Errorf("%q is no allocation like f01001/7: the client's ID address and the allocation's number", s)
+	}
+	return Allocation{Client: abi.ActorID(c), ID: n}, nil
+}
+
 // Notification is a call that the miner actor makes when the sector is committed.
 type Notification struct {
 	Address address.Address `json:"address"`
@@ -69,6 +87,23 @@ func (p *Piece) Verified() abi.PaddedPieceSize {
 		return 0
 	}
 	return p.Size
+}
+
+// ClaimsOf says that both pieces are for the same allocation or the same deal, of which
+// there is only one to have.
+func (p *Piece) ClaimsOf(o Piece) bool {
+	if p.Allocation != nil && o.Allocation != nil && *p.Allocation == *o.Allocation {
+		return true
+	}
+	for _, n := range p.Notify {
+		if id, ok := n.Deal(); ok && slices.ContainsFunc(o.Notify, func(m Notification) bool {
+			other, ok := m.Deal()
+			return ok && other == id
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // Layout gives the offset of every piece in the sector, and the end of the last, in padded
@@ -106,4 +141,55 @@ func CommD(proof abi.RegisteredSealProof, pieces []Piece) (cid.Cid, error) {
 		return c, nil
 	}
 	return commp.ZeroPadPieceCommitment(c, filled.Unpadded(), whole.Unpadded())
+}
+
+// PiecePlace is where a piece lies, for retrieval.
+type PiecePlace struct {
+	Sector SectorID `json:"sector"`
+	// Offset and Size are in padded bytes of the sector, as in the unsealed file;
+	// RawOffset and RawSize in the bytes that unsealing gives.
+	Offset    abi.PaddedPieceSize `json:"offset"`
+	Size      abi.PaddedPieceSize `json:"size"`
+	RawOffset uint64              `json:"raw_offset"`
+	RawSize   uint64              `json:"raw_size"`
+	Piece     int                 `json:"piece"` // which one of the sector, from 0
+
+	Stored    string `json:"stored,omitempty"`  // storage path id; empty while it is not stored
+	Unsealed  bool   `json:"unsealed"`          // an unsealed copy lies beside the replica
+	Committed bool   `json:"committed"`         // the chain has the sector
+	Removed   bool   `json:"removed,omitempty"` // the sector was given up
+}
+
+// PlacesOf gives the places of a piece in a sector.
+func PlacesOf(r *Record, piece cid.Cid) (places []PiecePlace) {
+	offsets, _ := Layout(r.Pieces)
+	for i, p := range r.Pieces {
+		if p.CID != piece {
+			continue
+		}
+		at := PiecePlace{
+			Sector: r.ID, Piece: i, Offset: offsets[i], Size: p.Size, RawOffset: uint64(offsets[i].Unpadded()), RawSize: p.RawSize,
+			Committed: r.Activation != 0, Removed: r.Outcome == Removed,
+		}
+		if r.Stored != nil {
+			at.Stored, at.Unsealed = r.Stored.Path, r.Stored.Digests[UnsealedFile] != ""
+		}
+		places = append(places, at)
+	}
+	return places
+}
+
+// ParsePieceCID reads a piece CID of version 1, or of version 2 (FRC-0069), which carries
+// the number of raw bytes; that is 0 for version 1.
+func ParsePieceCID(s string) (c cid.Cid, rawSize uint64, err error) {
+	if c, err = cid.Decode(s); err != nil {
+		return cid.Undef, 0, fmt.Errorf("%q is no CID: %w", s, err)
+	}
+	if _, err = commcid.CIDToDataCommitmentV1(c); err == nil {
+		return c, 0, nil
+	}
+	if v1, raw, err := commcid.PieceCidV1FromV2(c); err == nil {
+		return v1, raw, nil
+	}
+	return cid.Undef, 0, fmt.Errorf("%s is no piece CID (baga6ea4sea… or bafkzcib…): %w", s, err)
 }

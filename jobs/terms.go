@@ -115,6 +115,6 @@ func lateForDeals(r *Record, f *Facts, p *Policy) (Action, Reason) {
 			text += fmt.Sprintf("; piece %d (%s)", i, piece.CID)
 		}
 	}
-	text += ": drop its deals to commit it as plain data, or remove the sector"
+	text += ": release it with --drop-deals to commit it as plain data, or remove it"
 	return act(Held{Hold{Reason: text, Class: Deadline, Stage: Commit}}), Reason{Text: text}
 }

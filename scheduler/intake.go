@@ -34,20 +34,11 @@ type Request struct {
 // which the scheduler then finds. by names who asked, for the log. Sectors made
 // before an error are returned with it.
 func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Record, error) {
-	count := max(req.Count, 1)
-	if count > 1 && len(req.Pieces) > 0 {
-		return nil, fmt.Errorf("add: %d sectors of the same pieces: add each sector's pieces by an order of its own", count)
-	}
-	onChain, err := s.chain.Miner(ctx, req.Miner)
+	onChain, err := s.check(ctx, &req)
 	if err != nil {
-		return nil, fmt.Errorf("add: miner f0%d: %w", req.Miner, err)
-	}
-	if err := checkPieces(req.Pieces, onChain.SectorSize); err != nil {
 		return nil, fmt.Errorf("add: %w", err)
 	}
-	if err := s.bind(ctx, &req); err != nil {
-		return nil, fmt.Errorf("add: %w", err)
-	}
+	count := max(req.Count, 1)
 	commD, err := jobs.CommD(onChain.SealProof, req.Pieces)
 	if err != nil {
 		return nil, fmt.Errorf("add: %w", err)
@@ -86,6 +77,56 @@ func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Re
 		}
 	}
 	return made, nil
+}
+
+// Check makes Add's checks and writes nothing: before hours are spent on bringing data.
+func (s *Scheduler) Check(ctx context.Context, req Request) error {
+	if _, err := s.check(ctx, &req); err != nil {
+		return fmt.Errorf("add: %w", err)
+	}
+	return nil
+}
+
+func (s *Scheduler) check(ctx context.Context, req *Request) (jobs.Miner, error) {
+	if req.Count > 1 && len(req.Pieces) > 0 {
+		return jobs.Miner{}, fmt.Errorf("%d sectors of the same pieces: add each sector's pieces by an order of its own", req.Count)
+	}
+	m, err := s.chain.Miner(ctx, req.Miner)
+	if err != nil {
+		return m, fmt.Errorf("miner f0%d: %w", req.Miner, err)
+	}
+	if err := checkPieces(req.Pieces, m.SectorSize); err != nil {
+		return m, err
+	}
+	if err := s.bind(ctx, req); err != nil {
+		return m, err
+	}
+	return m, s.unclaimed(ctx, req.Pieces)
+}
+
+// unclaimed refuses an allocation or a deal that another sector is to claim already: only the first to be committed would get it, and the
+// other's deposit would be lost.
+func (s *Scheduler) unclaimed(ctx context.Context, pieces []jobs.Piece) error {
+	for i, p := range pieces {
+		if p.Allocation == nil && len(p.Notify) == 0 {
+			continue
+		}
+		records, err := s.store.Holding(ctx, p.CID)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if r.Outcome == jobs.Removed || r.Abandoned {
+				continue
+			}
+			for _, other := range r.Pieces {
+				if p.ClaimsOf(other) {
+					return jobs.Failf(jobs.Rejected, "piece %d (%s): sector %s has it already for the same allocation or deal", i, p.CID, r.ID)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // settleIn reserves space for a sector whose home was chosen with the request: before the

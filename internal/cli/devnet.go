@@ -89,6 +89,7 @@ func (a *app) devnetCmd() *cobra.Command {
 		<-cmd.Context().Done()
 		return node.Close()
 	}
+	cmd.AddCommand(a.devnetAllocateCmd(), a.devnetDealCmd())
 	return cmd
 }
 

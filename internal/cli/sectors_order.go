@@ -32,9 +32,17 @@ func (a *app) holdCmd() *cobra.Command {
 }
 
 func (a *app) releaseCmd() *cobra.Command {
-	return a.jsonFlag(a.onSector("release", "Let a held sector go on", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
+	var drop bool
+	cmd := a.onSector("release", "Let a held sector go on", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
+		if drop {
+			if err := a.order(ctx, c, id, jobs.DealsDropped{Why: "by order"}); err != nil {
+				return err
+			}
+		}
 		return a.order(ctx, c, id, jobs.Released{})
-	}))
+	})
+	cmd.Flags().BoolVar(&drop, "drop-deals", false, "commit its pieces as plain data: claim no allocation, notify nobody (where it is too late for its deals)")
+	return a.jsonFlag(cmd)
 }
 
 func (a *app) abortCmd() *cobra.Command {

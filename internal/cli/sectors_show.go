@@ -43,7 +43,7 @@ func printRecord(w io.Writer, r *jobs.Record, now time.Time) error {
 		field("held", r.Hold.Reason)
 	}
 	for _, p := range r.Pieces {
-		field("piece", fmt.Sprintf("%s, %d bytes in %d, from %s", p.CID, p.RawSize, p.Size, p.Source))
+		field("piece", fmt.Sprintf("%s, %d bytes in %d, from %s%s", p.CID, p.RawSize, p.Size, p.Source, claimsText(p)))
 	}
 	field("home", r.Home)
 	field("ticket", randomness(r.Ticket))
@@ -52,6 +52,7 @@ func printRecord(w io.Writer, r *jobs.Record, now time.Time) error {
 	field("comm_r", defined(r.CommR))
 	field("pre-commit", epoch(r.PreCommitEpoch))
 	field("prove until", epoch(r.CommitDeadline))
+	field("deals start", epoch(jobs.TermsOf(r.Pieces).Start))
 	field("committed", epoch(r.Activation))
 	if r.Stored != nil {
 		field("stored", "path "+r.Stored.Path)

@@ -19,10 +19,6 @@ import (
 // MetaFile describes a path; lotus and Curio read and write the same file.
 const MetaFile = "sectorstore.json"
 
-// UnsealedFile names a sector's data where it is kept: sector-size bytes, fr32
-// padded, in a folder of its own.
-const UnsealedFile = "unsealed"
-
 // The folders of a path.
 const (
 	cacheDir      = "cache"
@@ -220,7 +216,7 @@ func fileType(name string) string {
 	switch name {
 	case jobs.SealedFile:
 		return sealedDir
-	case UnsealedFile:
+	case jobs.UnsealedFile:
 		return unsealedDir
 	}
 	return cacheDir
@@ -257,7 +253,7 @@ func (p *root) arrivals(id jobs.SectorID) ([]string, error) {
 // names of every sector shape.
 var knownFiles = func() map[string]bool {
 	known := map[string]bool{
-		jobs.SealedFile: true, UnsealedFile: true, jobs.C1File: true, jobs.TreeDFile: true,
+		jobs.SealedFile: true, jobs.UnsealedFile: true, jobs.C1File: true, jobs.TreeDFile: true,
 	}
 	for _, proof := range []abi.RegisteredSealProof{
 		abi.RegisteredSealProof_StackedDrg2KiBV1_1, abi.RegisteredSealProof_StackedDrg32GiBV1_1, abi.RegisteredSealProof_StackedDrg64GiBV1_1,

@@ -116,7 +116,7 @@ func (h *Host) Abandon(ctx context.Context, r *jobs.Record) (err error) {
 // was stored on that very path only the files that no proof needs go.
 func (h *Host) removeScratch(r *jobs.Record, p *root, stage jobs.Stage) error {
 	if r.Stored == nil || r.Stored.Path != p.meta.ID {
-		old := []string{p.cache(r.ID), p.file(r.ID, jobs.SealedFile), p.file(r.ID, UnsealedFile), p.receipt(r.ID)}
+		old := []string{p.cache(r.ID), p.file(r.ID, jobs.SealedFile), p.file(r.ID, jobs.UnsealedFile), p.receipt(r.ID)}
 		arrivals, err := p.arrivals(r.ID)
 		if err != nil {
 			return err

@@ -173,7 +173,7 @@ func TestStoreOnAnotherHost(t *testing.T) {
 	require.Len(t, sectorFiles(t, f.store), len(stored.Digests)+1)
 	var total int64
 	for name := range stored.Digests {
-		if name == UnsealedFile {
+		if name == jobs.UnsealedFile {
 			total += 2048
 			continue
 		}

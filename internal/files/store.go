@@ -110,7 +110,7 @@ func (h *Host) lasting(ctx context.Context, r *jobs.Record, home *root) ([]lasti
 	defer f.Close()
 	size := int64(r.SectorSize())
 	digest, err := digestOf(ctx, io.LimitReader(f, size))
-	return append(out, lasting{UnsealedFile, f.Name(), size, digest}), err
+	return append(out, lasting{jobs.UnsealedFile, f.Name(), size, digest}), err
 }
 
 // treeD checks the data tree; a bad one is made again by tree_d, not by tree_rc.

@@ -41,7 +41,7 @@ func TestStoreLaysFilesOutAsLotusDoes(t *testing.T) {
 		want[name] = sha(content(r, name))
 	}
 	data := content(r, jobs.TreeDFile)[:2048]
-	want[UnsealedFile] = sha(data)
+	want[jobs.UnsealedFile] = sha(data)
 	require.Equal(t, want, got.Digests)
 	files := tree(t, store.dir)
 	require.Equal(t, string(content(r, jobs.SealedFile)), files["sealed/s-t01000-42"])

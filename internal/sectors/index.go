@@ -24,14 +24,25 @@ func doneKey(miner abi.ActorID) string { return fmt.Sprintf("lpseal:done:t0%d", 
 // isHeld says whether a record belongs into the held index.
 func isHeld(r *jobs.Record) bool { return r.Hold != nil && r.Outcome == jobs.Open }
 
-// indexBefore makes an open sector due before its record is written: after a crash
-// in between the next poll looks at it in vain, and never the other way round.
+// indexBefore makes an open sector due, and a new one found by its pieces, before its
+// record is written: after a crash in between the next poll looks at it in vain, and
+// never the other way round.
 func (s *Store) indexBefore(ctx context.Context, next *jobs.Record) error {
 	if next.Outcome != jobs.Open {
 		return nil
 	}
 	if err := s.rdb.ZAdd(ctx, dueKey, redis.Z{Member: next.ID.String()}).Err(); err != nil {
 		return fmt.Errorf("index as due: %w", err)
+	}
+	if next.Version > 1 || next.CC() {
+		return nil
+	}
+	_, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		indexPieces(ctx, pipe, next)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("index by pieces: %w", err)
 	}
 	return nil
 }

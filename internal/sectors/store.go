@@ -116,10 +116,14 @@ func (s *Store) All(ctx context.Context, miner *abi.ActorID) ([]jobs.SectorID, e
 			ids = append(ids, id)
 		}
 	}
+	return slices.Compact(inOrder(ids)), nil // SCAN may name a key twice
+}
+
+func inOrder(ids []jobs.SectorID) []jobs.SectorID {
 	slices.SortFunc(ids, func(a, b jobs.SectorID) int {
 		return cmp.Or(cmp.Compare(a.Miner, b.Miner), cmp.Compare(a.Number, b.Number))
 	})
-	return slices.Compact(ids), nil // SCAN may name a key twice
+	return ids
 }
 
 // untag takes NAME out of lpseal:{NAME}.

@@ -54,6 +54,7 @@ var conformance = []struct {
 	{"progress is kept beside the record", testProgress},
 	{"numbers are the lowest free ones and never come twice", testNumbers},
 	{"many who allocate at a time get different numbers", testNumbersRace},
+	{"pieces are found in their sectors", testPieces},
 	{"space is promised once per sector", testSpace},
 	{"space is swept where records disagree", testSweepSpace},
 	{"workers that collide are refused by name", testJoin},

@@ -20,6 +20,7 @@ type Mended struct {
 	Done   int
 	Space  int // reservations missing on a home path
 	Names  int // journal entries missing in their index
+	Pieces int // sectors missing under one of their pieces
 	// Unreadable records are left alone; LoadMany names them.
 	Unreadable int
 }
@@ -32,6 +33,7 @@ func (m *Mended) Add(o Mended) {
 	m.Done += o.Done
 	m.Space += o.Space
 	m.Names += o.Names
+	m.Pieces += o.Pieces
 	m.Unreadable += o.Unreadable
 }
 
@@ -178,7 +180,7 @@ type glimpse struct {
 	due, held, end *redis.FloatCmd
 }
 
-var glimpsed = []string{"outcome", "hold", "home", "proof", string(jobs.Finalize) + ".state", string(jobs.RecoverAbandon) + ".state"}
+var glimpsed = []string{"outcome", "hold", "home", "proof", "pieces", string(jobs.Finalize) + ".state", string(jobs.RecoverAbandon) + ".state"}
 
 // mend compares records with the indexes and puts the indexes right.
 func (s *Store) mend(ctx context.Context, ids []jobs.SectorID) (m Mended, err error) {
@@ -199,6 +201,7 @@ func (s *Store) mend(ctx context.Context, ids []jobs.SectorID) (m Mended, err er
 	}
 	fix := s.rdb.Pipeline()
 	var spaces []*redis.BoolCmd
+	var pieces []*redis.IntCmd
 	for _, g := range seen {
 		m.Looked++
 		r, err := g.record()
@@ -207,6 +210,7 @@ func (s *Store) mend(ctx context.Context, ids []jobs.SectorID) (m Mended, err er
 			continue
 		}
 		s.mendOne(ctx, fix, g, r, &m)
+		pieces = append(pieces, indexPieces(ctx, fix, r)...)
 		if r.Home != "" && needsSpace(r) {
 			spaces = append(spaces, fix.HSetNX(ctx, pathKey(r.Home), g.id.String(), jobs.SealingSpace(r.SectorSize())))
 		}
@@ -216,6 +220,9 @@ func (s *Store) mend(ctx context.Context, ids []jobs.SectorID) (m Mended, err er
 	}
 	if _, err := fix.Exec(ctx); err != nil {
 		return m, err
+	}
+	for _, piece := range pieces {
+		m.Pieces += int(piece.Val())
 	}
 	for _, space := range spaces {
 		if space.Val() {

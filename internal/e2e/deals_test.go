@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin/v18/verifreg"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// Two verified pieces and one with a deal of the market share a sector: when it is committed, the allocations are claims and the
+// deal is active, and each piece comes back from the replica where `pieces find` says it lies.
+func TestDealsFromAllocationToRetrieval(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.host("")
+	order := []string{"sectors", "add", "--keep-unsealed"}
+	names := []string{"a", "b", "c"}
+	for name, size := range map[string]int{"a": 1000, "b": 500, "c": 400} {
+		c.data(name, size)
+	}
+	for i, name := range names {
+		command := "allocate"
+		if i == 2 {
+			command = "deal"
+		}
+		order = append(order, strings.Fields(c.lpseal("devnet", command, filepath.Join(c.dir, name)))...)
+	}
+	// What a client orders is state two epochs later.
+	client, err := address.NewIDAddress(101)
+	require.NoError(t, err)
+	c.until("the allocations and the deal", func() bool {
+		made, err := c.node.StateGetAllocations(t.Context(), client, lotus.EmptyTSK)
+		require.NoError(t, err)
+		_, err = c.node.StateMarketStorageDeal(t.Context(), 1, lotus.EmptyTSK)
+		return len(made) == 2 && err == nil
+	})
+	id, err := jobs.ParseSectorID(strings.TrimSpace(c.lpseal(order...)))
+	require.NoError(t, err)
+	_, complaint, err := c.try(order...)
+	require.Error(t, err)
+	require.Contains(t, complaint, "sector "+id.String()+" has it already for the same allocation or deal")
+
+	c.until("the end", func() bool {
+		r := c.record(id)
+		require.Nil(t, r.Hold, "%v", r.Hold)
+		return r.Outcome == jobs.Committed
+	})
+	c.sentOnce(id, 1)
+	miner, err := address.NewIDAddress(1000)
+	require.NoError(t, err)
+	claims, err := c.node.StateGetClaims(t.Context(), miner, lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Len(t, claims, 2)
+	for i, p := range c.record(id).Pieces[:2] {
+		claim := claims[verifreg.ClaimId(i+1)]
+		require.Equal(t, p.CID, claim.Data)
+		require.Equal(t, id.Number, claim.Sector)
+	}
+	deal, err := c.node.StateMarketStorageDeal(t.Context(), 1, lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Positive(t, deal.State.SectorStartEpoch)
+	require.Equal(t, id.Number, deal.State.SectorNumber)
+	sector, err := c.node.StateSectorGetInfo(t.Context(), miner, id.Number, lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Positive(t, sector.VerifiedDealWeight.Int.Sign())
+
+	for i, p := range c.record(id).Pieces {
+		var places []jobs.PiecePlace
+		require.NoError(t, json.Unmarshal([]byte(c.lpseal("pieces", "find", "--json", p.CID.String())), &places))
+		require.Len(t, places, 1)
+		at := places[0]
+		require.Equal(t, id, at.Sector)
+		require.Equal(t, []abi.PaddedPieceSize{0, 1024, 1536}[i], at.Offset)
+		require.True(t, at.Committed && at.Unsealed && at.Stored != "", "%+v", at)
+		want, err := os.ReadFile(filepath.Join(c.dir, names[i]))
+		require.NoError(t, err)
+		whole, part := filepath.Join(c.dir, names[i]+".whole"), filepath.Join(c.dir, names[i]+".part")
+		c.lpseal("sectors", "unseal", id.String(), "--piece", string(rune('0'+i)), "--out", whole)
+		got, err := os.ReadFile(whole)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		c.lpseal("sectors", "unseal", id.String(), "--piece", string(rune('0'+i)), "--offset", "100", "--size", "33", "--out", part)
+		got, err = os.ReadFile(part)
+		require.NoError(t, err)
+		require.Equal(t, want[100:133], got)
+		unsealed, err := os.ReadFile(filepath.Join(c.dir, "h1", "both", "unsealed", id.String()))
+		require.NoError(t, err)
+		require.Equal(t, want[:31], unsealed[at.Offset:at.Offset+31], "before the first fr32 padding")
+	}
+}
