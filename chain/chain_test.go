@@ -223,19 +223,6 @@ func TestPipeline(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, set)
 			require.EqualValues(t, 2, used(t, node, tc.sender), "messages of the sender")
-
-			proven, err := c.Proven(ctx, pre.Seal.ID)
-			require.NoError(t, err)
-			require.False(t, proven, "its first deadline has not passed")
-			require.NoError(t, node.SetSector(pre.Seal.ID, devnet.Proven))
-			advance(t, node, 8)
-			proven, err = c.Proven(ctx, pre.Seal.ID)
-			require.NoError(t, err)
-			require.True(t, proven)
-			require.NoError(t, node.SetSector(pre.Seal.ID, devnet.Faulty))
-			advance(t, node, 8)
-			_, err = c.Proven(ctx, pre.Seal.ID)
-			requireClass(t, jobs.Rejected, err)
 		})
 	}
 }

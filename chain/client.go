@@ -83,6 +83,7 @@ type Client struct {
 	network jobs.Network
 	memos   memos
 	sectors sectorCache
+	proving *provingCache
 
 	settling sync.Mutex
 	settled  lotus.TipSetKey // the tipset as of which messages were looked up last
@@ -105,7 +106,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, node: newNode(endpoints, cfg.Timeout, cfg.Backoff)}
+	c := &Client{cfg: cfg, proving: newProvingCache(), node: newNode(endpoints, cfg.Timeout, cfg.Backoff)}
 	if err := c.check(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("node %s: %w", endpoints[0], err)

@@ -22,6 +22,8 @@ var (
 	errNonceLow  = errors.New("nonce already used")
 	errReplaced  = errors.New("another message used the nonce")
 	errNotFound  = errors.New("the node has no such message")
+	// errNotDue means that a sector is in no partition: it was terminated.
+	errNotDue = errors.New("in no deadline")
 	// errOvertaken means that what was asked for may be on chain or on its way already: the chain is asked again.
 	errOvertaken = errors.New("overtaken")
 )
@@ -62,7 +64,7 @@ var rules = []rule{
 	{text: "message was replaced", class: jobs.Transient, known: errReplaced},
 	{text: "failed to load message", class: jobs.Transient, known: errNotFound},
 	{text: "cannot draw randomness from the future", class: jobs.Transient},
-	{text: "not due at any deadline", class: jobs.Rejected, remedy: "the sector was terminated"},
+	{text: "not due at any deadline", class: jobs.Rejected, remedy: "the sector was terminated", known: errNotDue},
 	{text: "not found - deal may not have completed", class: jobs.Rejected, remedy: "it was never published, or is over"},
 	{text: "actor not found", class: jobs.Rejected, remedy: "check the address, and that the node follows the right network"},
 

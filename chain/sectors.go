@@ -267,49 +267,6 @@ func (c *Client) sectorAt(ctx context.Context, id jobs.SectorID, ts *lotus.TipSe
 	return jobs.OnChain{Sector: &jobs.OnChainSector{CommR: info.SealedCID, Activation: info.Activation, Expiration: info.Expiration}}, nil
 }
 
-// Proven implements jobs.Chain. A sector is unproven until the first deadline of its partition closes; then it is active or faulty.
-func (c *Client) Proven(ctx context.Context, id jobs.SectorID) (bool, error) {
-	ts, err := c.settledTipSet(ctx)
-	if err != nil {
-		return false, err
-	}
-	addr := minerAddress(id.Miner)
-	place, err := memo(ctx, c, ts.Key(), "StateSectorPartition", id.String(), func(ctx context.Context, api *api) (*lotus.SectorLocation, error) {
-		return api.StateSectorPartition(ctx, addr, id.Number, ts.Key())
-	})
-	if err != nil {
-		return false, fmt.Errorf("sector %s: %w", id, err)
-	}
-	deadline := fmt.Sprintf("%s %d", addr, place.Deadline)
-	partitions, err := memo(ctx, c, ts.Key(), "StateMinerPartitions", deadline, func(ctx context.Context, api *api) ([]lotus.Partition, error) {
-		return api.StateMinerPartitions(ctx, addr, place.Deadline, ts.Key())
-	})
-	if err != nil {
-		return false, fmt.Errorf("sector %s: %w", id, err)
-	}
-	if place.Partition >= uint64(len(partitions)) {
-		return false, jobs.Failf(jobs.Transient, "sector %s: deadline %d has no partition %d", id, place.Deadline, place.Partition)
-	}
-	p := partitions[place.Partition]
-	live, err1 := p.LiveSectors.IsSet(uint64(id.Number))
-	faulty, err2 := p.FaultySectors.IsSet(uint64(id.Number))
-	active, err3 := p.ActiveSectors.IsSet(uint64(id.Number))
-	for _, err := range []error{err1, err2, err3} {
-		if err != nil {
-			return false, jobs.Failf(jobs.Bug, "sector %s: partition %d of deadline %d: %w", id, place.Partition, place.Deadline, err)
-		}
-	}
-	where := fmt.Sprintf("deadline %d, partition %d", place.Deadline, place.Partition)
-	switch {
-	case !live:
-		return false, jobs.Failf(jobs.Rejected, "sector %s was terminated (%s)", id, where)
-	case faulty:
-		return false, jobs.Failf(jobs.Rejected, "sector %s is faulty (%s): its WindowPoSt failed; check that the prover finds the stored files, then declare it recovered",
-			id, where)
-	}
-	return active, nil
-}
-
 // OfferVanilla implements jobs.Chain.
 func (c *Client) OfferVanilla(ctx context.Context, id jobs.SectorID, c1 []byte) error {
 	_, err := write(ctx, c.node, "LpsealOfferVanilla", func(ctx context.Context, api *api) (struct{}, error) {

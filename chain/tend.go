@@ -97,6 +97,7 @@ func (c *Client) advance(ctx context.Context, step []*lotus.HeadChange) {
 	if reverted >= c.cfg.Confidence {
 		c.cfg.Log.Warn("the chain was reorganised deeper than the landing confidence", "epochs", reverted, "head", head.Height)
 		c.sectors.clear()
+		c.proving.clear()
 	}
 	c.setHead(head, reverted > 0)
 	c.setFollowed(true)

@@ -160,7 +160,7 @@ func (e RecoveryWanted) apply(r *Record, _ time.Time) error {
 }
 
 func (e Finished) apply(r *Record, _ time.Time) error {
-	r.Outcome = e.Outcome
+	r.Outcome, r.NotProven = e.Outcome, nil
 	return nil
 }
 

@@ -46,6 +46,9 @@ func (r *Record) Fields() map[string]string {
 	f.num("precommit_epoch", int64(r.PreCommitEpoch))
 	f.num("commit_deadline", int64(r.CommitDeadline))
 	f.num("activation", int64(r.Activation))
+	if r.NotProven != nil {
+		f.json("not_proven", r.NotProven)
+	}
 	if r.Hold != nil {
 		f.json("hold", r.Hold)
 	}
@@ -199,6 +202,8 @@ func (p *parser) record(r *Record, k, v string) bool {
 		r.CommitDeadline = abi.ChainEpoch(p.num(k, v))
 	case "activation":
 		r.Activation = abi.ChainEpoch(p.num(k, v))
+	case "not_proven":
+		p.json(k, v, &r.NotProven)
 	case "hold":
 		p.json(k, v, &r.Hold)
 	case "abandoned":

@@ -17,8 +17,9 @@ func TestRecordRoundTrip(t *testing.T) {
 		Pieces: []Piece{{CID: commD, Size: 2048, RawSize: 2000, Source: "/data/a", Allocation: &Allocation{Client: 1001, ID: 7},
 			Notify: []Notification{NotifyMarket(300)}, Terms: Terms{Start: 1, End: 2, LifeMin: 3, LifeMax: 4}}},
 		Home: "p1", Ticket: Randomness{Epoch: -3, Value: make([]byte, 32), At: 12}, PoRep: []byte{1, 2},
-		Stored: &Stored{Path: "s1", Digests: map[string]string{"sealed": "aa"}},
-		Hold:   &Hold{Reason: "because", Since: at}, Abandoned: true, Retickets: 1, KeepUnsealed: true,
+		Stored:    &Stored{Path: "s1", Digests: map[string]string{"sealed": "aa"}},
+		NotProven: &NotProven{State: ProvingFaulty, Text: "faulty", Since: at},
+		Hold:      &Hold{Reason: "because", Since: at}, Abandoned: true, Retickets: 1, KeepUnsealed: true,
 		Stages: map[Stage]StageRecord{SDR: {State: Faulted, Fence: 2, Attempt: 3, Delivery: 4, Claim: 5, Queue: "sdr.h1", Since: at,
 			Fault: &Fault{Class: Busy, Text: "no room", At: at}}},
 	}

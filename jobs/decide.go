@@ -288,15 +288,10 @@ func advance(r *Record, f *Facts, p *Policy) (Action, Reason) {
 }
 
 func finish(r *Record, f *Facts, p *Policy) (Action, Reason) {
-	switch {
-	case f.Network.Embedded:
+	if f.Network.Embedded {
 		return act(Finished{Committed}), Reason{Text: "committed; nobody proves on the embedded node"}
-	case f.Proven:
-		return act(Finished{Proven}), Reason{Text: "proven at its first deadline"}
-	case f.ProvenErr != "":
-		return wait(f.Now.Add(10*p.Look), "ALARM: %s", f.ProvenErr)
 	}
-	return wait(f.Now.Add(10*p.Look), "committed; its first WindowPoSt deadline has not passed")
+	return proof(r, f, p)
 }
 
 // earlier keeps the first reason's text and the earlier look.

@@ -334,10 +334,10 @@ type Chain interface {
 	// of are there, are the miner's, are of this piece and not over, and gives what they
 	// demand. Otherwise the fault is Rejected or, where it is too late, Deadline.
 	PieceTerms(ctx context.Context, miner abi.ActorID, p Piece) (Terms, error)
-	// Proven says whether a committed sector's first WindowPoSt deadline passed with
-	// the sector proven (true), passed otherwise (an error of class Rejected says
-	// how), or has not passed yet (false).
-	Proven(ctx context.Context, id SectorID) (bool, error)
+	// Proving says how a sector that was committed at an epoch stands with its first
+	// WindowPoSt. It costs calls by deadline and not by sector, and none before the
+	// deadline has closed, so that any number of sectors may be watched.
+	Proving(ctx context.Context, id SectorID, committed abi.ChainEpoch) (Proving, error)
 	// Messages gives the states of messages by meaning. It costs calls by tipset,
 	// not by message.
 	Messages(ctx context.Context, meanings []Meaning) ([]Message, error)

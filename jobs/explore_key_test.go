@@ -116,7 +116,7 @@ func (k *key) record(w *world) {
 	} {
 		k.text(s)
 	}
-	k.flags(r.KeepUnsealed, r.Abandoned, r.Hold != nil, r.Stored != nil, r.Found != nil)
+	k.flags(r.KeepUnsealed, r.Abandoned, r.Hold != nil, r.Stored != nil, r.Found != nil, r.NotProven != nil)
 	if r.Hold != nil {
 		k.text(r.Hold.Reason)
 		k.text(string(r.Hold.Class) + string(r.Hold.Stage))

@@ -22,9 +22,8 @@ type Facts struct {
 	Workers []Worker // live ones
 	// Load counts pending and active tasks by queue name.
 	Load map[string]int
-	// Proven, and why not if the first deadline passed without it.
-	Proven    bool
-	ProvenErr string
+	// Proving is nil while the sector is not finalized.
+	Proving *Proving
 }
 
 // TaskState is what the queue knows of a task.

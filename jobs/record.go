@@ -37,6 +37,8 @@ type Record struct {
 	PreCommitEpoch abi.ChainEpoch // 0 while there is no pre-commit
 	CommitDeadline abi.ChainEpoch
 	Activation     abi.ChainEpoch // 0 until committed
+	// NotProven is set while the sector should have been proven and was not.
+	NotProven *NotProven
 
 	Stages map[Stage]StageRecord
 

@@ -121,7 +121,7 @@ func (s *Scheduler) decide(ctx context.Context, w *world, l *look) (jobs.Action,
 		return jobs.Action{}, jobs.Reason{}, l.unasked
 	}
 	w.see(&l.facts)
-	if err := s.askProven(ctx, l); err != nil {
+	if err := s.askProving(ctx, l); err != nil {
 		return jobs.Action{}, jobs.Reason{}, err
 	}
 	a, why := jobs.Decide(l.record, &l.facts, &s.policy)
@@ -152,20 +152,18 @@ func asks(l *look, next jobs.Action) bool {
 	return next.Event != nil
 }
 
-// askProven asks whether a finalized sector was proven; the embedded node proves
-// nothing.
-func (s *Scheduler) askProven(ctx context.Context, l *look) error {
+// askProving asks how a finalized sector stands with its first WindowPoSt; on the
+// embedded node nobody proves.
+func (s *Scheduler) askProving(ctx context.Context, l *look) error {
 	r := l.record
 	if r.Outcome != jobs.Open || l.facts.Network.Embedded || r.Stage(jobs.Finalize).State != jobs.Done {
 		return nil
 	}
-	proven, err := s.chain.Proven(ctx, r.ID)
-	if fault, ok := jobs.Classify(ctx, err); err != nil && (!ok || fault.Class != jobs.Rejected) {
+	v, err := s.chain.Proving(ctx, r.ID, r.Activation)
+	if err != nil {
 		return fmt.Errorf("ask the chain whether %s is proven: %w", r.ID, err)
-	} else if err != nil {
-		l.facts.ProvenErr = fault.Text
 	}
-	l.facts.Proven = proven
+	l.facts.Proving = &v
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -216,23 +217,40 @@ func TestNativeC2OnAForeignNetworkIsHeldBeforeAnyDeposit(t *testing.T) {
 func TestProvenIsAskedForAfterFinalizeOnARealNetwork(t *testing.T) {
 	t.Parallel()
 	p := startMini(t)
-	p.chain.SetNetwork(jobs.Network{Name: "calibrationnet", Version: 28, BlockDelay: time.Second, ChallengeDelay: 10})
+	p.chain.SetNetwork(jobs.Network{Name: "calibrationnet", Version: 28, BlockDelay: 30 * time.Second, ChallengeDelay: 10})
 	p.worker.Lanes[2].Prover = "filcrypto"
 	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
 	id := p.add()
 	p.drive(id, func(r *jobs.Record) bool { return r.Stage(jobs.Finalize).State == jobs.Done })
-	require.Equal(t, uint64(1), p.chain.Calls()["Proven"], "not before finalize")
+	require.Equal(t, uint64(1), p.chain.Calls()["Proving"], "not before finalize")
 	space, err := p.store.Reservations(p.ctx, "path-h1")
 	require.NoError(t, err)
 	require.Empty(t, space, "space is given back before it is proven")
+	committed := p.record(id).Activation
 	_, why := p.explain(id)
-	require.Contains(t, why.Text, "has not passed")
+	require.Contains(t, why.Text, fmt.Sprintf("its first WindowPoSt (deadline 5, partition 0) is due before epoch %d", committed+2880))
+	require.Equal(t, p.clock.Now().Add(time.Hour), why.Look, "a day away, and looked at each hour")
 
-	p.chain.SetProven(id, jobs.Failf(jobs.Rejected, "faulty at its first deadline"))
-	_, why = p.explain(id)
-	require.Equal(t, "ALARM: faulty at its first deadline", why.Text)
-	p.chain.SetProven(id, nil)
-	require.Equal(t, jobs.Proven, p.look(id).Outcome)
+	missed := jobs.Proving{State: jobs.ProvingUnproven, Deadline: 5, Partition: 1, Closes: committed + 60}
+	for _, state := range []jobs.ProvingState{jobs.ProvingUnproven, jobs.ProvingFaulty} {
+		missed.State = state
+		p.chain.SetProving(id, missed)
+		_, why = p.explain(id)
+		require.Contains(t, why.Text, fmt.Sprintf("ALARM: %s after its first deadline (deadline 5, partition 1) closed at epoch %d", state, committed+60))
+		r := p.look(id)
+		require.Equal(t, state, r.NotProven.State)
+		require.Equal(t, jobs.Open, r.Outcome, "watched on")
+		version := r.Version
+		p.clock.Advance(time.Hour)
+		require.Equal(t, version, p.look(id).Version, "an alarm is written once")
+	}
+	p.chain.SetProving(id, jobs.Proving{State: jobs.ProvingTerminated})
+	require.Contains(t, p.look(id).NotProven.Text, "terminated before it was proven")
+
+	p.chain.SetProving(id, jobs.Proving{State: jobs.ProvingDone, Deadline: 5})
+	r := p.look(id)
+	require.Equal(t, jobs.Proven, r.Outcome)
+	require.Nil(t, r.NotProven)
 }
 
 func TestSpaceIsReservedBeforePlacingAndWaitedFor(t *testing.T) {

@@ -64,11 +64,12 @@ const (
 	Proven
 	Faulty
 	Recovering // declared recovered, still faulty until proven
+	Terminated // ended by its owner
 )
 
 // String names the status.
 func (s SectorStatus) String() string {
-	return [...]string{"unproven", "proven", "faulty", "recovering"}[s]
+	return [...]string{"unproven", "proven", "faulty", "recovering", "terminated"}[s]
 }
 
 // placement is where and how a committed sector is proven.
@@ -174,7 +175,9 @@ func (m *miner) partitions(deadline uint64) []lotus.Partition {
 		}
 		part := &parts[p.Partition]
 		part.AllSectors.Set(uint64(n))
-		part.LiveSectors.Set(uint64(n))
+		if p.status != Terminated {
+			part.LiveSectors.Set(uint64(n))
+		}
 		switch p.status {
 		case Proven:
 			part.ActiveSectors.Set(uint64(n))

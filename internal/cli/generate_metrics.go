@@ -107,7 +107,7 @@ func allMetrics(ctx context.Context) (served, scheduler, own []metric, err error
 	return served, scheduler, own, err
 }
 
-// oneOfEverything makes an open sector and a finished one, a worker with a lane and a path, and
+// oneOfEverything makes an open sector that nobody proved and a finished one, a worker with a lane and a path, and
 // with these a queue.
 func (c *cluster) oneOfEverything(ctx context.Context) error {
 	const proof = abi.RegisteredSealProof_StackedDrg2KiBV1_1
@@ -125,7 +125,10 @@ func (c *cluster) oneOfEverything(ctx context.Context) error {
 			return err
 		}
 	}
-	finished := jobs.SectorID{Miner: 1000, Number: 1}
+	open, finished := jobs.SectorID{Miner: 1000}, jobs.SectorID{Miner: 1000, Number: 1}
+	if _, err := c.store.Apply(ctx, open, jobs.ProofMissed{State: jobs.ProvingFaulty}, "generate", now); err != nil {
+		return err
+	}
 	for _, e := range []jobs.Event{jobs.AbandonOrdered{}, jobs.Finished{Outcome: jobs.Removed}} {
 		if _, err := c.store.Apply(ctx, finished, e, "generate", now); err != nil {
 			return err

@@ -180,6 +180,9 @@ func lineOf(r *jobs.Record) sectorLine {
 			line.Text = sr.Fault.Error()
 		}
 	}
+	if r.NotProven != nil {
+		line.Text, line.Since = r.NotProven.Text, r.NotProven.Since
+	}
 	if r.Hold != nil && r.Outcome == jobs.Open {
 		line.Text, line.Since = r.Hold.Reason, r.Hold.Since
 	}

@@ -54,6 +54,9 @@ func printRecord(w io.Writer, r *jobs.Record, now time.Time) error {
 	field("prove until", epoch(r.CommitDeadline))
 	field("deals start", epoch(jobs.TermsOf(r.Pieces).Start))
 	field("committed", epoch(r.Activation))
+	if r.NotProven != nil {
+		field("not proven", r.NotProven.Text)
+	}
 	if r.Stored != nil {
 		field("stored", "path "+r.Stored.Path)
 		if to := r.Stored.DeclaredTo; to != "" {

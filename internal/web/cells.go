@@ -130,6 +130,8 @@ func remark(r *jobs.Record, cells []cell) string {
 		return string(r.Outcome)
 	case r.Hold != nil:
 		return r.Hold.Reason
+	case r.NotProven != nil:
+		return r.NotProven.Text
 	case fault != "":
 		return fault
 	case len(running) > 0:

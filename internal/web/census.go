@@ -21,7 +21,7 @@ type standing string
 
 const (
 	held     standing = "held"     // for a person
-	faulted  standing = "fault"    // the poller tries again by itself
+	faulted  standing = "fault"    // the poller tries again by itself, or watches that others do
 	running  standing = "running"  // somebody works on it
 	waiting  standing = "waiting"  // for a slot, the chain or time
 	finished standing = "finished" // out of the pipeline
@@ -37,6 +37,9 @@ func standingOf(r *jobs.Record) standing {
 	}
 	if r.Hold != nil {
 		return held
+	}
+	if r.NotProven != nil {
+		return faulted
 	}
 	for _, sr := range r.Stages {
 		switch sr.State {
@@ -86,6 +89,13 @@ type tally struct {
 	doneBy     map[abi.ActorID]int
 	unreadable []jobs.SectorID // records of a newer lpseal, or damaged
 	stages     map[count]int
+	notProven  map[missed]int
+}
+
+// missed is committed sectors of a miner that should have been proven and stand in a state.
+type missed struct {
+	miner abi.ActorID
+	state jobs.ProvingState
 }
 
 // miners that have sectors, in order.
@@ -154,7 +164,7 @@ func (c *census) count(ctx context.Context) (*tally, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tally{stages: map[count]int{}, doneBy: map[abi.ActorID]int{}}
+	t := &tally{stages: map[count]int{}, notProven: map[missed]int{}, doneBy: map[abi.ActorID]int{}}
 	miners := map[abi.ActorID]bool{}
 	for _, m := range c.miners {
 		miners[m] = true
@@ -199,6 +209,9 @@ func (t *tally) add(r *jobs.Record) {
 		if state != jobs.Done {
 			e.in |= 1 << i
 		}
+	}
+	if r.NotProven != nil {
+		t.notProven[missed{r.ID.Miner, r.NotProven.State}]++
 	}
 	t.open = append(t.open, e)
 }

@@ -27,6 +27,7 @@ var (
 	sectorsDesc   = describe("sectors", "Open sectors with a stage in a state (queued, running, fault, wanted, done).", "miner", "stage", "state")
 	openDesc      = describe("sectors_open", "Sectors in the pipeline, by how they stand (held, fault, running, waiting).", "miner", "standing")
 	finishedDesc  = describe("sectors_finished", "Sectors out of the pipeline: committed, proven or removed.", "miner")
+	notProvenDesc = describe("sectors_not_proven", "Committed sectors whose first WindowPoSt deadline closed without a proof, by state (unproven, faulty, terminated).", "miner", "state")
 	brokenDesc    = describe("sectors_unreadable", "Records that cannot be parsed.")
 	widthDesc     = describe("lane_width", "Stages a lane runs at a time.", "host", "instance", "class", "gpu")
 	busyDesc      = describe("lane_busy", "Stages a lane runs now.", "host", "instance", "class", "gpu")
@@ -78,6 +79,9 @@ func (f fleet) collect(ctx context.Context, out chan<- prometheus.Metric) error 
 	}
 	for miner, n := range t.doneBy {
 		gauge(finishedDesc, float64(n), minerLabel(uint64(miner)))
+	}
+	for key, n := range t.notProven {
+		gauge(notProvenDesc, float64(n), minerLabel(uint64(key.miner)), string(key.state))
 	}
 	gauge(brokenDesc, float64(len(t.unreadable)))
 	workers, err := f.Store.Workers(ctx)

@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/internal/web"
+	"github.com/lpseal/lpseal/jobs"
 )
 
 func TestMetricsTellOfTheFleet(t *testing.T) {
@@ -44,6 +46,21 @@ func TestMetricsTellOfTheFleet(t *testing.T) {
 	problems, err := promlint.New(strings.NewReader(got)).Lint()
 	require.NoError(t, err)
 	require.Empty(t, problems)
+}
+
+// A sector that nobody proved is counted for the alert, and stands among what is wrong.
+func TestNotProvenIsSeen(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	id := jobs.SectorID{Miner: 1000, Number: 7}
+	f.add(id, time.Hour, false)
+	f.write(id, time.Minute, "scheduler/s", jobs.ProofMissed{State: jobs.ProvingFaulty, Text: "faulty after its first deadline (deadline 5, partition 1) closed"})
+	v := f.serve(nil)
+	require.Contains(t, v.get("/metrics").body, `lpseal_sectors_not_proven{miner="1000",state="faulty"} 1`)
+	require.Contains(t, v.get("/metrics").body, `lpseal_sectors_open{miner="1000",standing="fault"} 1`)
+	for _, page := range []string{"/", "/sectors/" + id.String()} {
+		require.Contains(t, v.get(page).body, "faulty after its first deadline (deadline 5, partition 1) closed", page)
+	}
 }
 
 func TestMetricsSayWhenRedisIsAway(t *testing.T) {

@@ -149,6 +149,9 @@ func facts(r *jobs.Record) []fact {
 	say("prove until", epoch(r.CommitDeadline))
 	say("commit message", r.Stage(jobs.Commit).Message)
 	say("committed", epoch(r.Activation))
+	if r.NotProven != nil {
+		say("not proven", r.NotProven.Text)
+	}
 	say("expiration wanted", epoch(r.Expiration))
 	say("C1 SHA-256", r.C1Digest)
 	say("sealing path", r.Home)

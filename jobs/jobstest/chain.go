@@ -32,7 +32,7 @@ type Chain struct {
 	sectors   map[jobs.SectorID]jobs.OnChainSector
 	allocated map[abi.ActorID]map[uint64]bool
 	fates     map[jobs.Meaning]Fate
-	proven    map[jobs.SectorID]error
+	proving   map[jobs.SectorID]jobs.Proving
 	terms     map[string]pieceTerms // by piece CID
 	failing   map[string]error
 	calls     map[string]uint64
@@ -71,7 +71,7 @@ func NewChain() *Chain {
 		sectors:      map[jobs.SectorID]jobs.OnChainSector{},
 		allocated:    map[abi.ActorID]map[uint64]bool{},
 		fates:        map[jobs.Meaning]Fate{},
-		proven:       map[jobs.SectorID]error{},
+		proving:      map[jobs.SectorID]jobs.Proving{},
 		terms:        map[string]pieceTerms{},
 		failing:      map[string]error{},
 		calls:        map[string]uint64{},
@@ -135,11 +135,11 @@ func (c *Chain) SetPreCommit(id jobs.SectorID, p *jobs.OnChainPreCommit) {
 	c.use(id)
 }
 
-// SetProven makes Proven answer true, or with an error that error.
-func (c *Chain) SetProven(id jobs.SectorID, err error) {
+// SetProving makes Proving answer for a sector; one that nothing was said of is due.
+func (c *Chain) SetProving(id jobs.SectorID, v jobs.Proving) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.proven[id] = err
+	c.proving[id] = v
 }
 
 // pieceTerms is what the chain says of a piece's allocation and deals.
@@ -311,15 +311,17 @@ func (c *Chain) PieceTerms(ctx context.Context, _ abi.ActorID, p jobs.Piece) (jo
 	return answer.terms, answer.err
 }
 
-// Proven implements [jobs.Chain].
-func (c *Chain) Proven(ctx context.Context, id jobs.SectorID) (bool, error) {
-	unlock, err := c.call(ctx, "Proven")
+// Proving implements [jobs.Chain].
+func (c *Chain) Proving(ctx context.Context, id jobs.SectorID, committed abi.ChainEpoch) (jobs.Proving, error) {
+	unlock, err := c.call(ctx, "Proving")
 	if err != nil {
-		return false, err
+		return jobs.Proving{}, err
 	}
 	defer unlock()
-	err, said := c.proven[id]
-	return said && err == nil, err
+	if v, ok := c.proving[id]; ok {
+		return v, nil
+	}
+	return jobs.Proving{State: jobs.ProvingDue, Deadline: 5, Closes: committed + 2880}, nil
 }
 
 // Messages implements [jobs.Chain].
