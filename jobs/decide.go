@@ -249,7 +249,7 @@ func place(r *Record, f *Facts, p *Policy) (Action, Reason) {
 	if r.Home != "" {
 		return pass()
 	}
-	if why, foreign := provable(f); !why.OK() {
+	if why, _, foreign := provable(f); !why.OK() {
 		if foreign {
 			return act(Held{Hold{Reason: why.Text, Class: Rejected, Stage: C2}}), why
 		}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -391,6 +392,42 @@ func TestOlderViewOfTheChainProvesNothing(t *testing.T) {
 	f.OnChain.AsOf++
 	a, _ = Decide(r, f, p)
 	require.Equal(t, PreCommitGone{}, a.Event)
+}
+
+// TestNothingIsSealedOrPaidThatCannotBeProven: a gpu lane with test parameters, say, on
+// a public network. Waiting needs no order: the lane's next heartbeat lets it go on.
+func TestNothingIsSealedOrPaidThatCannotBeProven(t *testing.T) {
+	t.Parallel()
+	for _, s := range []Stage{"", PreCommit} {
+		fresh := func() (*Record, *Facts, *Policy) {
+			r, f, p := before(t, PreCommit)
+			if s == "" {
+				r = &Record{ID: r.ID, Proof: r.Proof, CommD: r.CommD, Stages: map[Stage]StageRecord{}}
+			}
+			r.set(Store, StageRecord{State: Done, Fence: 1})
+			f.Network = Network{Name: "mainnet", BlockDelay: 30 * time.Second}
+			for i := range f.Workers {
+				f.Workers[i].Lanes = slices.Clone(f.Workers[i].Lanes)
+				for j := range f.Workers[i].Lanes {
+					f.Workers[i].Lanes[j].Prover, f.Workers[i].Lanes[j].Unproven = "filcrypto", "test parameters"
+				}
+			}
+			return r, f, p
+		}
+		r, f, p := fresh()
+		a, why := Decide(r, f, p)
+		require.Nil(t, a.Event, "%q: %v", s, a.Event)
+		require.Contains(t, why.Text, `waits for a gpu lane whose proofs network "mainnet" takes: `)
+		require.Contains(t, why.Text, ": test parameters")
+
+		for i, l := range f.Workers[0].Lanes {
+			if l.Class == ClassGPU {
+				f.Workers[0].Lanes[i].Unproven, f.Workers[0].Lanes[i].Unfit = "", "two faults running"
+			}
+		}
+		a, _ = Decide(r, f, p)
+		require.NotNil(t, a.Event, "%q: a lane that is out for a while will prove later", s)
+	}
 }
 
 // TestAMovedPreCommitHasAnotherSeed: a reorganisation included the same message in

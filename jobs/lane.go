@@ -86,6 +86,9 @@ type Lane struct {
 	Env []string `json:"env,omitempty"`
 	// Unfit says why the lane took itself out; empty when it serves.
 	Unfit string `json:"unfit,omitempty"`
+	// Unproven says why no proof that its c2 could make now counts on the connected
+	// network, such as test parameters; no deposit is paid on such a lane (design rule 6).
+	Unproven string `json:"unproven,omitempty"`
 }
 
 // LaneStage is a stage as a lane makes it.
@@ -143,7 +146,7 @@ type Worker struct {
 	// for other workers of the host, may take of it.
 	Capacity Capacity `json:"capacity"`
 	Held     Need     `json:"held"`
-	Boot     string   `json:"boot,omitempty"`     // boot id, tells two machines apart
+	Boot     string   `json:"boot,omitempty"` // boot id, tells two machines apart
 	// Run is random for each start of the process: a task claimed by an earlier run
 	// of the same instance is orphaned at once, not when its lease ends.
 	Run     string `json:"run"`

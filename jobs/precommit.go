@@ -22,9 +22,10 @@ var preCommit = Row{
 	Do:        doPreCommit,
 }
 
-// preCommitReady checks before money is paid that the proof can be made at all.
+// preCommitReady checks before money is paid that the proof can be made at all. A fleet
+// whose provers are away comes back in time; one that cannot prove may not.
 func preCommitReady(r *Record, f *Facts, _ *Policy) Reason {
-	if why, foreign := provable(f); foreign {
+	if why, lanes, _ := provable(f); lanes > 0 {
 		return why
 	}
 	return Reason{}

@@ -165,23 +165,30 @@ func canSealAt(path string, f *Facts) Reason {
 }
 
 // provable says whether some live c2 lane can prove for the connected network
-// (design rule 6). foreign: there are lanes, but only native ones, whose proofs no
-// real network takes.
-func provable(f *Facts) (why Reason, foreign bool) {
-	lanes := 0
+// (design rule 6), and how many there are. foreign: all are native ones, whose proofs
+// no real network takes. A lane that is out for a while still counts.
+func provable(f *Facts) (why Reason, lanes int, foreign bool) {
+	unproven := ""
 	for _, w := range f.Workers {
 		for _, l := range w.Lanes {
 			if l.Class != ClassGPU {
 				continue
 			}
 			lanes++
-			if l.Prover != NativeProver || f.Network.Embedded {
-				return Reason{}, false
+			switch {
+			case l.Prover == NativeProver && !f.Network.Embedded:
+			case l.Unproven == "":
+				return Reason{}, lanes, false
+			default:
+				unproven = fmt.Sprintf("%s: %s", w.Name(), l.Unproven)
 			}
 		}
 	}
-	if lanes == 0 {
-		return Reason{Text: "waits for a worker: no live worker has a gpu lane for c2"}, false
+	switch {
+	case lanes == 0:
+		return Reason{Text: "waits for a worker: no live worker has a gpu lane for c2"}, lanes, false
+	case unproven != "":
+		return Reason{Text: fmt.Sprintf("waits for a gpu lane whose proofs network %q takes: %s", f.Network.Name, unproven)}, lanes, false
 	}
-	return Reason{Text: fmt.Sprintf("the native prover makes no SNARK, so network %q would refuse its proofs and burn the deposit: give a gpu lane the prover filcrypto, then release the sector", f.Network.Name)}, true
+	return Reason{Text: fmt.Sprintf("the native prover makes no SNARK, so network %q would refuse its proofs and burn the deposit: give a gpu lane the prover filcrypto, then release the sector", f.Network.Name)}, lanes, true
 }

@@ -31,7 +31,9 @@ type lane struct {
 	retired []*puller // stopped, with deliveries in hand
 	faults  int       // running, against the machine
 	unfit   string
-	until   time.Time // when an unfit lane tries again
+	// unproven: no proof of its c2 would count.
+	unproven string
+	until    time.Time // when an unfit lane tries again
 }
 
 // puller is one queue server and the deliveries it has in hand.
@@ -53,7 +55,7 @@ func (l *lane) describe() jobs.Lane {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.decl
-	d.Busy, d.Unfit = int(l.busy.Load()), l.unfit
+	d.Busy, d.Unfit, d.Unproven = int(l.busy.Load()), l.unfit, l.unproven
 	return d
 }
 
@@ -91,8 +93,9 @@ func (l *lane) tend() {
 func (l *lane) examine() {
 	now := l.w.Clock.Now()
 	why := gpuMissing(l.decl, l.w.GPUs)
+	l.unproven = l.w.Unproven(l.decl)
 	if why == "" {
-		why = l.w.Fit(l.decl)
+		why = l.unproven
 	}
 	if why == "" && now.Before(l.until) {
 		why = l.unfit

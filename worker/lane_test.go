@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,6 +119,33 @@ func TestLaneWithoutItsGPU(t *testing.T) {
 	w.set(t, scene{Fault: jobs.Failf(jobs.Funds, "it runs")})
 	<-seen
 	seen <- []GPU{{Index: 0}}
+	w.awaitState(task, jobs.Faulted)
+	awaitWorker(w, func(me jobs.Worker) bool { return unfit(me, jobs.ClassGPU) == "" })
+}
+
+// TestLaneThatProvesNothingThatCounts serves again when its parameters are there, and
+// says so for as long as they are not.
+func TestLaneThatProvesNothingThatCounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options("w0")
+	var fetched atomic.Bool
+	o.Unproven = func(l jobs.Lane) string {
+		if l.Class == jobs.ClassGPU && !fetched.Load() {
+			return "parameters are missing"
+		}
+		return ""
+	}
+	w.run(o)
+	me := awaitWorker(w, func(me jobs.Worker) bool { return unfit(me, jobs.ClassGPU) == "parameters are missing" })
+	for _, l := range me.Lanes {
+		require.Equal(t, l.Class == jobs.ClassGPU, l.Unproven != "", l.Class)
+	}
+	task := w.schedule(w.sector().ID, jobs.C2, false)
+	w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Done) // time passes
+	require.Equal(t, jobs.Queued, w.load(task.ID).Stage(jobs.C2).State)
+	w.set(t, scene{Fault: jobs.Failf(jobs.Funds, "it runs")})
+	fetched.Store(true)
 	w.awaitState(task, jobs.Faulted)
 	awaitWorker(w, func(me jobs.Worker) bool { return unfit(me, jobs.ClassGPU) == "" })
 }

@@ -50,10 +50,10 @@ type Options struct {
 	// Available is how many bytes of memory the system could give now; 0 is not known.
 	// nil asks the operating system.
 	Available func() uint64
-	// Fit says why a lane cannot serve for reasons that only the program knows, such as
-	// missing proof parameters; empty if it can. It is asked at every heartbeat, so it
-	// must answer at once. nil is always fit.
-	Fit func(jobs.Lane) string
+	// Unproven says why no proof that a lane's c2 could make now counts, such as missing
+	// proof parameters; empty if one would. It is asked at every heartbeat, so it must
+	// answer at once. nil never says anything.
+	Unproven func(jobs.Lane) string
 }
 
 // ChildConfig says how a heavy stage's processes are started and stopped.
@@ -153,8 +153,8 @@ func (o *Options) complete() error {
 	if o.Available == nil {
 		o.Available = availableMemory
 	}
-	if o.Fit == nil {
-		o.Fit = func(jobs.Lane) string { return "" }
+	if o.Unproven == nil {
+		o.Unproven = func(jobs.Lane) string { return "" }
 	}
 	if err := o.Child.complete(); err != nil {
 		errs = append(errs, err)

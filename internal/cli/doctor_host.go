@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -8,11 +9,13 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/lpseal/lpseal/ffi/filcrypto"
 	"github.com/lpseal/lpseal/internal/figures"
 	"github.com/lpseal/lpseal/internal/files"
+	"github.com/lpseal/lpseal/internal/params"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/worker"
 )
@@ -67,11 +70,26 @@ func (d *doctor) lanes(s surroundings) {
 				d.fail("lanes", "give the lane to a larger host; host.memory and host.cores bound what is used", "%s", err)
 			}
 		}
+		if makesSNARKs(declared) {
+			d.parameters(name, s)
+		}
 		d.environment(name, declared.Env)
 	}
 	if set := filcrypto.Environment(); len(set) > 0 {
 		d.ok("lanes", "all proof processes inherit %s", strings.Join(set, " "))
 	}
+}
+
+// parameters looks at those of a lane's proofs; it reads no file, for that takes minutes.
+func (d *doctor) parameters(lane string, s surroundings) {
+	listed := func(_ context.Context, size abi.SectorSize) error {
+		return params.DefaultDir().Usable(s.network.Name, size, params.PoRep)
+	}
+	if why := parametersLack(context.Background(), params.DefaultDir(), s.proofs, listed); why != "" {
+		d.fail("lanes", "docs/how-to/ffi.md, Parameters", "lane %s: %s", lane, why)
+		return
+	}
+	d.ok("lanes", "lane %s: its proof parameters are in %s", lane, params.DefaultDir())
 }
 
 // environment names a lane's variables that filecoin-ffi does not read: a slip of the pen

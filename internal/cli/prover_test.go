@@ -11,6 +11,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/ffi/native"
 	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/internal/params"
@@ -66,9 +67,8 @@ func TestStagedProverSealsByStage(t *testing.T) {
 	require.Equal(t, v.Data(), data.Bytes())
 }
 
-// TestTestParametersByNetwork: refused where the network is public or unknown, used
-// with one warning elsewhere.
-func TestTestParametersByNetwork(t *testing.T) {
+// testParameters makes a folder of test parameters for 2 KiB, as a library would use it.
+func testParameters(t *testing.T) params.Dir {
 	dir := params.Dir(t.TempDir())
 	t.Setenv("FIL_PROOFS_PARAMETER_CACHE", string(dir))
 	script := "#!/bin/sh\ncd \"$FIL_PROOFS_PARAMETER_CACHE\"\n"
@@ -78,6 +78,13 @@ func TestTestParametersByNetwork(t *testing.T) {
 	tool := filepath.Join(t.TempDir(), "testparams")
 	require.NoError(t, os.WriteFile(tool, []byte(script), 0o755))
 	require.NoError(t, dir.Generate(t.Context(), tool, 2048, 0))
+	return dir
+}
+
+// TestTestParametersByNetwork: refused where the network is public or unknown, used
+// with one warning elsewhere.
+func TestTestParametersByNetwork(t *testing.T) {
+	testParameters(t)
 	var warned []string
 	warn := func(msg string, _ ...any) { warned = append(warned, msg) }
 	for _, network := range []string{"mainnet", "calibrationnet", ""} {
@@ -88,4 +95,50 @@ func TestTestParametersByNetwork(t *testing.T) {
 	require.NoError(t, check(t.Context(), 2048))
 	require.NoError(t, check(t.Context(), 2048))
 	require.Len(t, warned, 1)
+}
+
+// TestParametersAreLookedAtBeforeAnythingIsSealed: a lane that makes SNARKs says from
+// its first heartbeat on why they would not count, and no other lane does.
+func TestParametersAreLookedAtBeforeAnythingIsSealed(t *testing.T) {
+	dir := testParameters(t)
+	c := &cluster{cfg: &configs.Config{}, logs: quietLogs(t)}
+	gpu := jobs.Lane{Class: jobs.ClassGPU, GPU: "a", Prover: "filcrypto"}
+	says := func(network string, proofs ...abi.RegisteredSealProof) string {
+		s := surroundings{network: jobs.Network{Name: network}, proofs: proofs}
+		said := c.watchParameters(t.Context(), s, []jobs.Lane{gpu})
+		require.Empty(t, said(jobs.Lane{Class: jobs.ClassCPU, Prover: "filcrypto"}))
+		require.Empty(t, said(jobs.Lane{Class: jobs.ClassGPU, GPU: "b", Prover: jobs.NativeProver}))
+		return said(gpu)
+	}
+	small := abi.RegisteredSealProof_StackedDrg2KiBV1_1
+	require.Empty(t, says("2k", small))
+	require.Empty(t, says("2k"), "no miner is known: those that are there count")
+	for _, network := range []string{"mainnet", "calibrationnet"} {
+		require.Contains(t, says(network, small), "is of test parameters, whose proofs network \""+network+"\" refuses")
+		require.Contains(t, says(network), "is of test parameters")
+	}
+	require.Contains(t, says("2k", whole, small), "is missing in "+string(dir)+": run lpseal params fetch --sector-size 32GiB")
+	key, _ := params.PoRepKey(2048)
+	require.NoError(t, os.WriteFile(filepath.Join(string(dir), key.Name), []byte("cut"), 0o644))
+	require.Contains(t, says("2k", small), "it is damaged or of another origin")
+
+	t.Setenv("FIL_PROOFS_PARAMETER_CACHE", filepath.Join(t.TempDir(), "none"))
+	require.Contains(t, says("mainnet"), "no proof parameters in ")
+	require.Contains(t, says("mainnet", whole), "is missing in")
+}
+
+// TestDoctorReadsNoParameters, and yet says what is known of them.
+func TestDoctorReadsNoParameters(t *testing.T) {
+	dir := testParameters(t)
+	look := func(network string) *doctor {
+		d := &doctor{cluster: &cluster{}}
+		d.parameters("gpu a", surroundings{network: jobs.Network{Name: network}, proofs: []abi.RegisteredSealProof{abi.RegisteredSealProof_StackedDrg2KiBV1_1}})
+		return d
+	}
+	require.Equal(t, "lane gpu a: its proof parameters are in "+string(dir), look("2k").Findings[0].Text)
+	all, err := dir.Check(t.Context(), params.Files([]abi.SectorSize{2048}, params.PoRep), false, nil)
+	require.NoError(t, err)
+	require.Equal(t, params.Test, all[0].State)
+	require.Equal(t, failed, look("mainnet").Findings[0].Status)
+	require.Contains(t, look("mainnet").Findings[0].Text, "test parameters")
 }
