@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/scheduler"
 )
@@ -79,6 +80,33 @@ func TestPledgeGivesEachSectorANumberThatNobodyUsed(t *testing.T) {
 	elsewhere, err := p.Add(p.ctx, scheduler.Request{Miner: 2000}, "ann")
 	require.NoError(t, err)
 	require.Zero(t, elsewhere[0].ID.Number, "each miner has numbers of its own")
+}
+
+// A miner that other software seals for, too: numbers come from lpseal's ranges, without
+// those that the chain has seen used, and from nowhere else.
+func TestNumbersStayInTheMinersRanges(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	for _, n := range []abi.SectorNumber{0, 1000, 1002} {
+		p.chain.TakeNumber(jobs.SectorID{Miner: miner, Number: n})
+	}
+	s, err := scheduler.New(scheduler.Options{
+		Store: p.store, Queues: p.queues, Chain: p.chain, Policy: p.policy, Clock: p.clock, Name: "ranges", Log: quiet,
+		Ranges: map[abi.ActorID][]sectors.Range{miner: {{From: 1000, To: 1003}, {From: 2000, To: 2000}}},
+	})
+	require.NoError(t, err)
+	made, err := s.Add(p.ctx, scheduler.Request{Miner: miner, Count: 2}, "ann")
+	require.NoError(t, err)
+	require.Equal(t, []abi.SectorNumber{1001, 1003}, []abi.SectorNumber{made[0].ID.Number, made[1].ID.Number})
+
+	_, err = s.Add(p.ctx, scheduler.Request{Miner: miner, Count: 2}, "ann")
+	require.ErrorIs(t, err, sectors.ErrNumbers)
+	require.ErrorContains(t, err, "1 left in the configured ranges [1000-1003 2000-2000]; add a range")
+	made, err = s.Add(p.ctx, scheduler.Request{Miner: miner}, "ann")
+	require.NoError(t, err)
+	require.Equal(t, abi.SectorNumber(2000), made[0].ID.Number, "what was refused took no number")
+	_, err = s.Add(p.ctx, scheduler.Request{Miner: miner}, "ann")
+	require.ErrorIs(t, err, sectors.ErrNumbers)
 }
 
 func TestAddRefusesWhatCannotBeSealed(t *testing.T) {

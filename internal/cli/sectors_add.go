@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin"
 	"github.com/spf13/cobra"
 
+	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/internal/files"
 	"github.com/lpseal/lpseal/jobs"
@@ -89,10 +91,16 @@ func (a *app) intake(ctx context.Context, f intakeFlags) (*intake, func(), error
 	return in, stop, nil
 }
 
-// miner is the one named, or the only one configured.
+// miner is the one named, or the only one configured. One that is not configured has no
+// ranges, and its numbers may be another program's.
 func (c *cluster) miner(named string) (abi.ActorID, error) {
 	if named != "" {
-		return parseMiner(named)
+		id, err := parseMiner(named)
+		known := slices.ContainsFunc(c.cfg.Miners, func(m configs.Miner) bool { return abi.ActorID(m.ID) == id })
+		if err == nil && !known && len(c.cfg.Miners) > 0 {
+			return 0, usage("add it to miners, with the ranges of sector numbers that are lpseal's", "miner %s is not one of those configured", configs.MinerID(id))
+		}
+		return id, err
 	}
 	if len(c.cfg.Miners) != 1 {
 		return 0, usage("name it with --miner", "the configuration has %d miners", len(c.cfg.Miners))

@@ -15,6 +15,9 @@ import (
 // Range is a range of sector numbers, both ends included.
 type Range struct{ From, To abi.SectorNumber }
 
+// String is as a range is configured.
+func (r Range) String() string { return fmt.Sprintf("%d-%d", uint64(r.From), uint64(r.To)) }
+
 var everyNumber = []Range{{0, abi.MaxSectorNumber}}
 
 // numbersKey holds the numbers that were given out, as run lengths in JSON,
@@ -83,7 +86,7 @@ func pick(n int, given, chain bitfield.BitField, ranges []Range) ([]abi.SectorNu
 	var picked []abi.SectorNumber
 	for _, r := range ranges {
 		if r.From > r.To || r.To > abi.MaxSectorNumber {
-			return nil, fmt.Errorf("range %d-%d is empty or beyond the highest number, %d", r.From, r.To, uint64(abi.MaxSectorNumber))
+			return nil, fmt.Errorf("range %s is empty or beyond the highest number, %d", r, uint64(abi.MaxSectorNumber))
 		}
 		runs, err := used.RunIterator()
 		if err != nil {
