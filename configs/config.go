@@ -59,8 +59,9 @@ type Sender struct {
 
 // Miner is a miner sealed for.
 type Miner struct {
-	ID     MinerID `key:"id" doc:"Its ID address."`
-	Ranges []Range `key:"ranges" doc:"Sector numbers that may be used, first-last; empty: any."`
+	ID        MinerID `key:"id" doc:"Its ID address."`
+	Ranges    []Range `key:"ranges" doc:"Sector numbers that may be used, first-last; empty: any."`
+	Synthetic bool    `key:"synthetic" doc:"New sectors get synthetic proofs (seal proofs 10 to 14): layers go before pre-commit, whatever policy.release_layers says. Needs 10.4 GiB a sector of 32 GiB instead."`
 }
 
 // Policy is [jobs.Policy] as an operator writes it.

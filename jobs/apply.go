@@ -108,7 +108,7 @@ func (e RolledBack) apply(r *Record, _ time.Time) error {
 		r.Rollbacks++
 	}
 	r.redo(e.To, func(s Stage) bool { return s != PreCommit || !r.PreCommitted() })
-	redone := dependents(e.To)
+	redone := dependents(e.To, r.Proof)
 	redone[e.To] = true
 	if redone[TreeRC] && !r.PreCommitted() {
 		r.CommR = cid.Undef
@@ -131,7 +131,7 @@ func (e RolledBack) apply(r *Record, _ time.Time) error {
 // redo makes a stage and its dependents idle under a new fence, those that keep
 // wants to.
 func (r *Record) redo(s Stage, raise func(Stage) bool) {
-	redone := dependents(s)
+	redone := dependents(s, r.Proof)
 	redone[s] = true
 	for d := range redone {
 		if raise(d) {

@@ -10,11 +10,13 @@ import (
 const C1 Stage = "c1"
 
 var c1 = Row{
-	Stage:     C1,
-	Title:     "vanilla proof for the chain's seed",
-	Classes:   []Class{ClassCPU},
-	Place:     AtHome,
-	After:     []Stage{PreCommit},
+	Stage:   C1,
+	Title:   "vanilla proof for the chain's seed",
+	Classes: []Class{ClassCPU},
+	Place:   AtHome,
+	// A roll-back of tree_rc leaves a pre-commit that is on chain as it is, so the
+	// replica must be asked for by itself.
+	After:     []Stage{TreeRC, PreCommit},
 	Ready:     seedReady,
 	Draw:      DrawSeed,
 	InputFrom: TreeRC,
@@ -60,7 +62,7 @@ func doC1(ctx context.Context, env *Env, r *Record) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := env.Files.CheckSealed(ctx, r, SealedFile); err != nil {
+	if err := env.Files.CheckSealed(ctx, r, ProvenFiles(r.Proof)...); err != nil {
 		return nil, err
 	}
 	out, err := env.Prover.C1(ctx, r.Seal(), home)

@@ -312,7 +312,7 @@ func startable(row *Row, r *Record, f *Facts, p *Policy) Reason {
 	case Faulted:
 		return Reason{Text: fmt.Sprintf("%s failed: %s", row.Stage, sr.Fault.Error())}
 	}
-	for _, s := range row.After {
+	for _, s := range row.Needs(r.Proof) {
 		if r.Stage(s).State != Done {
 			return Reason{Text: fmt.Sprintf("%s waits for %s", row.Stage, s)}
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 )
 
@@ -13,9 +14,12 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // before gives a record as it stands just before a stage starts, with facts under
 // which it can.
-func before(t *testing.T, s Stage) (*Record, *Facts, *Policy) {
+func before(t *testing.T, s Stage) (*Record, *Facts, *Policy) { return beforeOf(t, s, interactive) }
+
+// beforeOf is before for a sector of a proof type.
+func beforeOf(t *testing.T, s Stage, proof abi.RegisteredSealProof) (*Record, *Facts, *Policy) {
 	t.Helper()
-	w := newWorld(&rules{apply: Apply, decide: Decide})
+	w := newWorld(&rules{apply: Apply, decide: Decide}, proof)
 	r, p := w.rec, DefaultPolicy()
 	r.Home = "p1"
 	r.CommR = commR("ticket at 9100")
@@ -23,7 +27,7 @@ func before(t *testing.T, s Stage) (*Record, *Facts, *Policy) {
 	done := map[Stage]bool{}
 	var need func(Stage)
 	need = func(s Stage) {
-		for _, a := range RowOf(s).After {
+		for _, a := range RowOf(s).Needs(r.Proof) {
 			if !done[a] {
 				done[a] = true
 				need(a)
@@ -52,8 +56,14 @@ func before(t *testing.T, s Stage) (*Record, *Facts, *Policy) {
 // needs is there.
 func TestEveryStageStarts(t *testing.T) {
 	t.Parallel()
+	for _, proof := range []abi.RegisteredSealProof{interactive, synthetic} {
+		everyStageStarts(t, proof)
+	}
+}
+
+func everyStageStarts(t *testing.T, proof abi.RegisteredSealProof) {
 	for _, row := range Stages {
-		r, f, p := before(t, row.Stage)
+		r, f, p := beforeOf(t, row.Stage, proof)
 		var seen []Stage
 		for range len(Stages) {
 			a, why := Decide(r, f, p)
@@ -486,4 +496,47 @@ func TestRoomIsWhatIsNotPromised(t *testing.T) {
 	require.EqualValues(t, 60, Path{Capacity: 100, Reserved: 40, Free: 50}.room(), "what is free counts in the capacity alone")
 	require.EqualValues(t, 0, Path{Capacity: 100, Reserved: 100}.room())
 	require.EqualValues(t, 0, Path{Capacity: 30, Reserved: 100, Free: 30}.room(), "others filled the disk")
+}
+
+// TestSyntheticLayersGoBeforePreCommit follows a sector with synthetic proofs from
+// tree_rc on, under either release policy.
+func TestSyntheticLayersGoBeforePreCommit(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []Release{ReleaseAfterC2, ReleaseAfterCommit} {
+		r, f, p := beforeOf(t, DropLayers, synthetic)
+		p.ReleaseLayers = policy
+		require.False(t, r.PreCommitted())
+		var order []Stage
+		for len(order) < 3 {
+			a, why := Decide(r, f, p)
+			s, ok := a.Event.(Scheduled)
+			require.True(t, ok, why.Text)
+			order = append(order, s.Stage)
+			next, err := Apply(r, s, noon)
+			require.NoError(t, err)
+			sr := next.Stage(s.Stage)
+			sr.State = Done
+			next.set(s.Stage, sr)
+			r = next
+		}
+		require.Equal(t, []Stage{Store, DropLayers, PreCommit}, order)
+	}
+}
+
+// TestSyntheticProofsThatDoNotHold are made again from the layers on, which are gone.
+func TestSyntheticProofsThatDoNotHold(t *testing.T) {
+	t.Parallel()
+	r, f, p := beforeOf(t, C1, synthetic)
+	require.Equal(t, Done, r.Stage(DropLayers).State)
+	fault := *Failf(Input, "a record does not hold")
+	fault.At = noon
+	r.set(C1, StageRecord{State: Faulted, Fence: 1, Attempt: 1, Faults: 1, Fault: &fault})
+	a, why := Decide(r, f, p)
+	require.Equal(t, RolledBack{To: SDR, Why: fault.Text}, a.Event, why.Text)
+	ticket := r.Ticket
+	r, err := Apply(r, a.Event, noon)
+	require.NoError(t, err)
+	require.Equal(t, ticket, r.Ticket, "the pre-commit on chain freezes it")
+	require.Equal(t, Done, r.Stage(PreCommit).State)
+	require.Equal(t, StageRecord{Fence: 2, Claim: 1}, r.Stage(DropLayers))
 }

@@ -62,10 +62,12 @@ type Prover interface {
 	// SDR writes the layer files. Finished layers of the same seal are kept.
 	SDR(ctx context.Context, s Seal, cache string, report func(Progress)) error
 	// TreeRC writes tree-c, tree-r-last, p_aux, t_aux and the sealed file, from the
-	// layers and tree-d. It returns CommR.
+	// layers and tree-d; for a synthetic proof type also the file of synthetic proofs.
+	// It returns CommR.
 	TreeRC(ctx context.Context, s Seal, f Folders, report func(Progress)) (cid.Cid, error)
 	// C1 makes the vanilla proof for s.Seed, checks it, and returns filecoin-ffi's
-	// JSON bytes. A replica that does not verify is class Input.
+	// JSON bytes. A replica that does not verify is class Input. For a synthetic proof
+	// type it selects from the file of synthetic proofs and needs no [ReleasedFiles].
 	C1(ctx context.Context, s Seal, f Folders) ([]byte, error)
 	// C2 makes the proof that goes on chain from C1's output.
 	C2(ctx context.Context, s Seal, c1 []byte) ([]byte, error)
@@ -153,7 +155,7 @@ type Files interface {
 	// Store copies what lasts (sealed, p_aux, t_aux, tree-r-last, unsealed if kept)
 	// to a storage path in lotus' layout, fsynced, and compares digests.
 	Store(ctx context.Context, r *Record, report func(Progress)) (*Stored, error)
-	// DropLayers removes the layer files; Finalize removes all scratch of a sector
+	// DropLayers removes the sector's [ReleasedFiles]; Finalize removes all scratch of a sector
 	// that is stored and committed.
 	DropLayers(ctx context.Context, r *Record) error
 	Finalize(ctx context.Context, r *Record) error

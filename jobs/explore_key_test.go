@@ -196,7 +196,7 @@ func TestKeyTellsRecordsApart(t *testing.T) {
 	}
 	// world of a record with a faulted stage, of which everything is looked at.
 	fresh := func() (*world, *StageRecord) {
-		w := newWorld(&rules{decide: Decide, apply: Apply})
+		w := newWorld(&rules{decide: Decide, apply: Apply}, interactive)
 		return w, &StageRecord{State: Faulted, Fence: 1, Attempt: 1, Delivery: 1, Fault: Failf(Transient, "text")}
 	}
 	key := func(w *world, sr *StageRecord) string {

@@ -22,6 +22,12 @@ var heads = []abi.ChainEpoch{10_000, 14_000, 200_000}
 
 const commitWindow = 100_000
 
+// The proof types that are explored.
+const (
+	interactive = abi.RegisteredSealProof_StackedDrg2KiBV1_1
+	synthetic   = abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep
+)
+
 // modelPolicy makes every wait end at once: the model has no clock.
 func modelPolicy() *Policy {
 	p := DefaultPolicy()
@@ -89,14 +95,14 @@ func (w *world) clone() *world {
 	return &c
 }
 
-func newWorld(r *rules) *world {
-	commD, err := CommD(abi.RegisteredSealProof_StackedDrg2KiBV1_1, nil)
+func newWorld(r *rules, proof abi.RegisteredSealProof) *world {
+	commD, err := CommD(proof, nil)
 	if err != nil {
 		panic(err)
 	}
 	return &world{
 		rules: r,
-		rec:   &Record{ID: SectorID{1000, 1}, Version: 1, Proof: abi.RegisteredSealProof_StackedDrg2KiBV1_1, CommD: commD, Stages: map[Stage]StageRecord{}},
+		rec:   &Record{ID: SectorID{1000, 1}, Version: 1, Proof: proof, CommD: commD, Stages: map[Stage]StageRecord{}},
 		tasks: map[TaskRef]TaskState{}, results: map[string]string{}, messages: map[string]message{},
 	}
 }
@@ -386,6 +392,8 @@ func (w *world) work(i int, add func(string, *world, bool)) {
 	switch d.ref.Stage {
 	case SDR:
 		n.layers = d.seal
+	case DropLayers:
+		n.layers = ""
 	case RecoverWipe:
 		// Rule 8: under the exclusive lock the record's fence is read again.
 		if w.rec.Stage(RecoverWipe).Fence == d.ref.Fence && w.rec.Stage(RecoverWipe).State == Running {

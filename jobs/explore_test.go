@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,6 +22,7 @@ import (
 //   - the proof sent is of the replica on chain;
 //   - a stage that is done stays done until its fence is raised;
 //   - a commit is sent only after store and c2;
+//   - with synthetic proofs, a pre-commit is sent only after the layers are dropped;
 //   - the poller's own events are never refused;
 //   - lost tasks, dead processes and transient faults alone never hold a sector.
 //
@@ -30,15 +32,17 @@ func TestExplore(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		rules   rules
+		proof   abi.RegisteredSealProof
 		budget  int
 		atLeast int
 	}{
-		"one mishap, all orders":            {rules{false, Decide, Apply}, 1, 8_000},
-		"two mishaps, with a prompt poller": {rules{true, Decide, Apply}, 2, 50_000},
+		"one mishap, all orders":            {rules{false, Decide, Apply}, interactive, 1, 8_000},
+		"two mishaps, with a prompt poller": {rules{true, Decide, Apply}, interactive, 2, 50_000},
+		"synthetic, one mishap, all orders": {rules{false, Decide, Apply}, synthetic, 1, 8_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			n, err := explore(&c.rules, c.budget, 100_000)
+			n, err := explore(&c.rules, c.proof, c.budget, 100_000)
 			require.NoError(t, err)
 			t.Logf("%d states", n)
 			require.Greater(t, n, c.atLeast, "the model lost its behaviour")
@@ -55,10 +59,10 @@ type node struct {
 }
 
 // explore follows the rules through every state with at most budget mishaps. It gives the number of states, or the shortest trace to a broken property.
-func explore(r *rules, budget, limit int) (int, error) {
+func explore(r *rules, proof abi.RegisteredSealProof, budget, limit int) (int, error) {
 	p := modelPolicy()
 	seen := map[[16]byte]int32{}
-	nodes := []node{{from: -1, state: newWorld(r)}}
+	nodes := []node{{from: -1, state: newWorld(r, proof)}}
 	id := func(w *world) [16]byte {
 		sum := sha256.Sum256([]byte(w.key()))
 		return [16]byte(sum[:16])
@@ -148,6 +152,9 @@ func (w *world) checkWrite(n *world, e Event) {
 	}
 	if s, ok := e.(Scheduled); ok && s.Stage == Commit && (was.Stage(Store).State != Done || was.Stage(C2).State != Done) {
 		panic(&broken{"a commit comes after store and c2", e.String()})
+	}
+	if s, ok := e.(Scheduled); ok && s.Stage == PreCommit && was.Proof.IsSynthetic() && was.Stage(DropLayers).State != Done {
+		panic(&broken{"a synthetic pre-commit comes after drop_layers", e.String()})
 	}
 	if c, ok := e.(Completed); ok && is.Stage(c.Task.Stage).Fence != c.Task.Fence {
 		panic(&broken{"only work of the current fence is accepted", e.String()})

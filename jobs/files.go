@@ -19,55 +19,82 @@ const (
 	// UnsealedFile is a sector's data where it is kept: sector-size bytes, fr32-padded.
 	UnsealedFile = "unsealed"
 	C1File       = "c1.json"
+	// SyntheticFile holds the openings of all challenges that a seed may select, for
+	// seal proofs with synthetic challenges (FIP-0059).
+	SyntheticFile = "syn-porep-vanilla-proofs.dat"
+)
+
+// The kinds of trees that are cut into base trees.
+const (
+	TreeC = "tree-c"
+	TreeR = "tree-r-last"
 )
 
 // Layers is the number of SDR layers: 2 up to 1 GiB, 11 above (published
 // parameters).
-func Layers(p abi.RegisteredSealProof) int {
-	if size, err := p.SectorSize(); err == nil && size < 32<<30 {
-		return 2
-	}
-	return 11
-}
+func Layers(p abi.RegisteredSealProof) int { return shapeFor(p).Layers }
 
-// baseTrees is the number of trees that tree-c and tree-r-last are split into.
-func baseTrees(p abi.RegisteredSealProof) int {
-	switch size, _ := p.SectorSize(); size {
-	case 32 << 30:
-		return 8
-	case 64 << 30:
-		return 16
-	}
-	return 1
-}
+// LayerFile names a layer's file; layers count from 1.
+func LayerFile(layer int) string { return fmt.Sprintf("sc-02-data-layer-%d.dat", layer) }
 
 // LayerFiles names the layer files, in order.
 func LayerFiles(p abi.RegisteredSealProof) []string {
 	names := make([]string, Layers(p))
 	for i := range names {
-		names[i] = fmt.Sprintf("sc-02-data-layer-%d.dat", i+1)
+		names[i] = LayerFile(i + 1)
 	}
 	return names
 }
 
-func treeFiles(kind string, p abi.RegisteredSealProof) []string {
-	n := baseTrees(p)
-	if n == 1 {
-		return []string{"sc-02-data-" + kind + ".dat"}
+// TreeFile names the file of base tree k of so many. A single one has no number.
+func TreeFile(kind string, k, trees int) string {
+	if trees == 1 {
+		return "sc-02-data-" + kind + ".dat"
 	}
-	names := make([]string, n)
-	for i := range names {
-		names[i] = fmt.Sprintf("sc-02-data-%s-%d.dat", kind, i)
+	return fmt.Sprintf("sc-02-data-%s-%d.dat", kind, k)
+}
+
+func treeFiles(kind string, p abi.RegisteredSealProof) []string {
+	names := make([]string, shapeFor(p).BaseTrees())
+	for k := range names {
+		names[k] = TreeFile(kind, k, len(names))
 	}
 	return names
 }
 
 // TreeCFiles names the column tree's files.
-func TreeCFiles(p abi.RegisteredSealProof) []string { return treeFiles("tree-c", p) }
+func TreeCFiles(p abi.RegisteredSealProof) []string { return treeFiles(TreeC, p) }
+
+// ReleasedFiles names what drop_layers removes: the layers, and with synthetic proofs
+// tree-c as well, which then serves no proof either. The data tree stays: a replica
+// that must be made again needs it, and so does an unsealed copy.
+func ReleasedFiles(p abi.RegisteredSealProof) []string {
+	if p.IsSynthetic() {
+		return append(LayerFiles(p), TreeCFiles(p)...)
+	}
+	return LayerFiles(p)
+}
+
+// ReplicaFiles names what tree_rc makes that is read later, the sealed file among it.
+func ReplicaFiles(p abi.RegisteredSealProof) []string {
+	names := append(LastingFiles(p), SealedFile)
+	if p.IsSynthetic() {
+		names = append(names, SyntheticFile)
+	}
+	return names
+}
+
+// ProvenFiles names what c1 reads and checks against the manifest first.
+func ProvenFiles(p abi.RegisteredSealProof) []string {
+	if p.IsSynthetic() {
+		return []string{SealedFile, SyntheticFile}
+	}
+	return []string{SealedFile}
+}
 
 // LastingFiles names the cache files that a prover of WindowPoSt needs.
 func LastingFiles(p abi.RegisteredSealProof) []string {
-	return append([]string{PAuxFile, TAuxFile}, treeFiles("tree-r-last", p)...)
+	return append([]string{PAuxFile, TAuxFile}, treeFiles(TreeR, p)...)
 }
 
 // CommitmentBytes takes the 32 bytes out of a CommD or CommR CID.

@@ -177,4 +177,12 @@ type Path struct {
 // replica, tree-d of twice the size with the data inside, 11 layers, and tree-c of 1.15
 // sizes. storiface's figure, 14.1 for the cache, leaves the last digit out and is 1.4 GiB
 // short at 32 GiB. With two layers it is less, and the same bound is kept.
-func SealingSpace(sectorSize uint64) uint64 { return sectorSize + sectorSize*142/10 }
+// Synthetic proofs lie beside the layers until those are dropped.
+func SealingSpace(p abi.RegisteredSealProof) uint64 {
+	shape := shapeFor(p)
+	space := uint64(shape.Size) + uint64(shape.Size)*142/10
+	if p.IsSynthetic() {
+		space += uint64(shape.SyntheticSize())
+	}
+	return space
+}

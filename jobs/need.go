@@ -73,6 +73,10 @@ func NeedOf(s Stage, proof abi.RegisteredSealProof, prover string, threads int, 
 				n.VRAM = gib / 2
 			}
 		}
+		if proof.IsSynthetic() {
+			n.Memory += syntheticMemory(shapeFor(proof), prover, t)
+			n.Scratch += uint64(shapeFor(proof).SyntheticSize())
+		}
 	case C1:
 		n.Memory, n.Scratch = 30*c1Size(size), c1Size(size)
 		if prover != NativeProver {
@@ -89,6 +93,18 @@ func NeedOf(s Stage, proof abi.RegisteredSealProof, prover string, threads int, 
 	}
 	n.Memory += process
 	return n
+}
+
+// syntheticMemory is what synthetic proofs take beside the trees: a list of the
+// challenges and a record for each thread; filcrypto holds all proofs until it has
+// checked them, with the 37 parents of each label (computed from their types, not
+// measured at 32 GiB).
+func syntheticMemory(s Shape, prover string, threads uint64) uint64 {
+	set := uint64(s.SyntheticChallenges())
+	if prover == NativeProver {
+		return 16*set + threads*mib/4
+	}
+	return set * (uint64(s.SyntheticRecord()) + uint64(s.Layers+1)*37*NodeSize) * 3 / 2
 }
 
 // longSDR is the sector size from which labelling takes hours, on a core of its own.

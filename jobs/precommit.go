@@ -10,16 +10,19 @@ import (
 const PreCommit Stage = "precommit"
 
 var preCommit = Row{
-	Stage:     PreCommit,
-	Title:     "send PreCommitSectorBatch2; landed when the chain shows it at confidence",
-	Classes:   []Class{ClassChain},
-	Place:     AtChain,
-	After:     []Stage{TreeRC},
-	Ready:     preCommitReady,
-	InputFrom: TreeRC,
-	Timeout:   30 * time.Minute,
-	MaxRetry:  16,
-	Do:        doPreCommit,
+	Stage:   PreCommit,
+	Title:   "send PreCommitSectorBatch2; landed when the chain shows it at confidence",
+	Classes: []Class{ClassChain},
+	Place:   AtChain,
+	After:   []Stage{TreeRC},
+	// No deposit is paid before the layers of a synthetic sector are gone: nothing
+	// that comes later is made from them.
+	AfterSynthetic: []Stage{TreeRC, DropLayers},
+	Ready:          preCommitReady,
+	InputFrom:      TreeRC,
+	Timeout:        30 * time.Minute,
+	MaxRetry:       16,
+	Do:             doPreCommit,
 }
 
 // preCommitReady checks before money is paid that the proof can be made at all. A fleet

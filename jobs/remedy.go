@@ -104,7 +104,7 @@ func badInput(row *Row, r *Record, f *Facts, p *Policy) (Action, Reason) {
 		return hold(r, row, fault, fmt.Sprintf("%s (after %d roll-backs: look at disk, memory and the prover before releasing)", fault.Text, r.Rollbacks))
 	}
 	for _, s := range []Stage{PreCommit, Commit} {
-		if redone := dependents(to); redone[s] && inFlight(r, s, f) && (s != PreCommit || !r.PreCommitted()) {
+		if redone := dependents(to, r.Proof); redone[s] && inFlight(r, s, f) && (s != PreCommit || !r.PreCommitted()) {
 			return wait(f.Now.Add(p.Look), "%s must be redone, but a signed %s message may still land: waiting for it to end", to, s)
 		}
 	}

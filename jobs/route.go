@@ -114,7 +114,7 @@ func atHome(row *Row, home string, f *Facts) (Queue, Reason) {
 // choosePath finds the sealing path for a new sector: most free space wins, among
 // the paths whose hosts can run every stage that runs at home.
 func choosePath(r *Record, f *Facts) (string, Reason) {
-	need := SealingSpace(r.SectorSize())
+	need := SealingSpace(r.Proof)
 	var best Path
 	var room uint64
 	short, lacking := 0, Reason{}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
 )
 
 // Stage names a row of the table.
@@ -40,8 +42,9 @@ type Row struct {
 	Title   string  // one line, for people
 	Classes []Class // in order of preference
 	Place   Place
-	// After are the stages that must be done first.
-	After []Stage
+	// After are the stages that must be done first; AfterSynthetic stands for it, where
+	// it is given, for sectors with synthetic proofs (see [Row.Needs]).
+	After, AfterSynthetic []Stage
 	// Ready says whether facts beyond After allow the stage to start, and if not
 	// why and until when. nil means yes.
 	Ready func(*Record, *Facts, *Policy) Reason
@@ -113,8 +116,17 @@ func ParseStage(s string) (Stage, error) {
 // so handlers are registered by full names only.
 func (s Stage) TaskType() string { return "seal:" + string(s) }
 
-// dependents are the stages that, directly or not, come after s.
-func dependents(s Stage) map[Stage]bool {
+// Needs are the stages that must be done first for a sector of the proof type.
+func (row *Row) Needs(p abi.RegisteredSealProof) []Stage {
+	if p.IsSynthetic() && row.AfterSynthetic != nil {
+		return row.AfterSynthetic
+	}
+	return row.After
+}
+
+// dependents are the stages that, directly or not, come after s for a sector of the
+// proof type.
+func dependents(s Stage, p abi.RegisteredSealProof) map[Stage]bool {
 	out := map[Stage]bool{}
 	for changed := true; changed; {
 		changed = false
@@ -122,7 +134,7 @@ func dependents(s Stage) map[Stage]bool {
 			if out[r.Stage] {
 				continue
 			}
-			for _, a := range r.After {
+			for _, a := range r.Needs(p) {
 				if a == s || out[a] {
 					out[r.Stage], changed = true, true
 				}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 )
 
@@ -13,7 +12,7 @@ const TreeRC Stage = "tree_rc"
 
 var treeRC = Row{
 	Stage:     TreeRC,
-	Title:     "tree-c, tree-r and the sealed file; three vanilla proofs as a self-check",
+	Title:     "tree-c, tree-r, the sealed file, synthetic proofs if they are wanted; three vanilla proofs as a self-check",
 	Classes:   []Class{ClassGPU, ClassCPU},
 	Place:     AtHome,
 	After:     []Stage{TreeD, SDR},
@@ -57,6 +56,6 @@ func doTreeRC(ctx context.Context, env *Env, r *Record) (*Result, error) {
 			return nil, fmt.Errorf("self-check %d of %d: %w", i+1, selfChecks, err)
 		}
 	}
-	_, err = env.Files.Seal(ctx, r, slices.Concat(LastingFiles(r.Proof), []string{SealedFile})...)
+	_, err = env.Files.Seal(ctx, r, ReplicaFiles(r.Proof)...)
 	return &Result{CommR: commR}, err
 }

@@ -25,6 +25,8 @@ type Request struct {
 	KeepUnsealed bool
 	Expiration   abi.ChainEpoch // 0 is the longest allowed
 	Duration     abi.ChainEpoch // life from now on, instead of Expiration; 0 is none
+	// Synthetic asks for synthetic proofs, also where the miner is not configured so.
+	Synthetic bool
 	// Home is the sealing path to use, because the pieces lie on its host already; empty
 	// leaves the choice to the scheduler.
 	Home string
@@ -87,6 +89,7 @@ func (s *Scheduler) Check(ctx context.Context, req Request) error {
 	return nil
 }
 
+// check completes the request and gives the miner, with the proof type of its new sectors.
 func (s *Scheduler) check(ctx context.Context, req *Request) (jobs.Miner, error) {
 	if req.Count > 1 && len(req.Pieces) > 0 {
 		return jobs.Miner{}, fmt.Errorf("%d sectors of the same pieces: add each sector's pieces by an order of its own", req.Count)
@@ -96,6 +99,9 @@ func (s *Scheduler) check(ctx context.Context, req *Request) (jobs.Miner, error)
 		return m, fmt.Errorf("miner f0%d: %w", req.Miner, err)
 	}
 	if err := checkPieces(req.Pieces, m.SectorSize); err != nil {
+		return m, err
+	}
+	if m.SealProof, err = s.sealProof(ctx, m, *req); err != nil {
 		return m, err
 	}
 	if err := s.bind(ctx, req); err != nil {
@@ -129,6 +135,18 @@ func (s *Scheduler) unclaimed(ctx context.Context, pieces []jobs.Piece) error {
 	return nil
 }
 
+// sealProof is the type that the request's sectors are proven by.
+func (s *Scheduler) sealProof(ctx context.Context, onChain jobs.Miner, req Request) (abi.RegisteredSealProof, error) {
+	if !req.Synthetic && !s.synthetic[req.Miner] {
+		return onChain.SealProof, nil
+	}
+	on, err := s.chain.Network(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the network: %w", err)
+	}
+	return jobs.SyntheticOn(on, onChain.SealProof)
+}
+
 // settleIn reserves space for a sector whose home was chosen with the request: before the
 // record names it, as for any other (design rule 9).
 func (s *Scheduler) settleIn(ctx context.Context, r *jobs.Record) error {
@@ -142,7 +160,7 @@ func (s *Scheduler) settleIn(ctx context.Context, r *jobs.Record) error {
 	for _, w := range workers {
 		for _, p := range w.Paths {
 			if p.ID == r.Home && p.CanSeal {
-				return s.store.Reserve(ctx, p.ID, r.ID, jobs.SealingSpace(r.SectorSize()), p.Capacity)
+				return s.store.Reserve(ctx, p.ID, r.ID, jobs.SealingSpace(r.Proof), p.Capacity)
 			}
 		}
 	}

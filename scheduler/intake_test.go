@@ -2,6 +2,8 @@ package scheduler_test
 
 import (
 	"crypto/sha256"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -239,4 +241,32 @@ func TestANumberTakenOnChainMeanwhileHoldsTheSector(t *testing.T) {
 	require.NotNil(t, r.Hold)
 	require.Contains(t, r.Hold.Reason, "somebody else used the number")
 	require.Zero(t, p.chain.Sent(jobs.PreCommit))
+}
+
+// TestAddWithSyntheticProofs: by the order or by the miner's configuration, on a network
+// that takes them.
+func TestAddWithSyntheticProofs(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	made, err := p.Add(p.ctx, scheduler.Request{Miner: miner, Synthetic: true}, "ann")
+	require.NoError(t, err)
+	r := p.driveHome(made[0].ID)
+	require.Equal(t, abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep, r.Proof)
+	require.Equal(t, jobs.Committed, r.Outcome)
+	log, err := p.store.Log(p.ctx, r.ID, 0)
+	require.NoError(t, err)
+	at := func(text string) int {
+		return slices.IndexFunc(log, func(l sectors.LogLine) bool { return strings.HasPrefix(l.Text, text) })
+	}
+	require.NotEqual(t, -1, at("drop_layers queued"))
+	require.Less(t, at("drop_layers queued"), at("precommit queued"))
+
+	s, err := scheduler.New(scheduler.Options{
+		Store: p.store, Queues: p.queues, Chain: p.chain, Policy: p.policy, Clock: p.clock, Log: quiet, Name: "other",
+		Synthetic: map[abi.ActorID]bool{miner: true},
+	})
+	require.NoError(t, err)
+	made, err = s.Add(p.ctx, scheduler.Request{Miner: miner}, "ann")
+	require.NoError(t, err)
+	require.True(t, made[0].Proof.IsSynthetic())
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
@@ -256,7 +257,7 @@ func TestProvenIsAskedForAfterFinalizeOnARealNetwork(t *testing.T) {
 func TestSpaceIsReservedBeforePlacingAndWaitedFor(t *testing.T) {
 	t.Parallel()
 	p := startMini(t)
-	p.worker.Paths[0].Capacity = jobs.SealingSpace(2048) * 3 / 2 // room for one
+	p.worker.Paths[0].Capacity = jobs.SealingSpace(abi.RegisteredSealProof_StackedDrg2KiBV1_1) * 3 / 2 // room for one
 	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
 	waiting := map[jobs.SectorID]bool{}
 	for range 6 {
@@ -325,12 +326,12 @@ func TestOnePollSpreadsItsSectors(t *testing.T) {
 func TestSpaceThatSomebodyElseTakesMeanwhile(t *testing.T) {
 	t.Parallel()
 	p := startMini(t)
-	p.worker.Paths[0].Capacity = jobs.SealingSpace(2048)
+	p.worker.Paths[0].Capacity = jobs.SealingSpace(abi.RegisteredSealProof_StackedDrg2KiBV1_1)
 	require.NoError(t, p.store.Beat(p.ctx, p.worker, time.Hour))
 	id := p.add()
 	p.rdb.AddHook(&meanwhile{before: "{path-path-h1} s-t01000-0", do: func() {
 		other := sectors.New(p.another())
-		require.NoError(t, other.Reserve(p.ctx, "path-h1", jobs.SectorID{Miner: miner, Number: 9}, jobs.SealingSpace(2048), jobs.SealingSpace(2048)))
+		require.NoError(t, other.Reserve(p.ctx, "path-h1", jobs.SectorID{Miner: miner, Number: 9}, jobs.SealingSpace(abi.RegisteredSealProof_StackedDrg2KiBV1_1), jobs.SealingSpace(abi.RegisteredSealProof_StackedDrg2KiBV1_1)))
 	}})
 	require.Empty(t, p.look(id).Home)
 	_, why := p.explain(id)

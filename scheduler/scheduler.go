@@ -33,21 +33,24 @@ type Options struct {
 	// Ranges are the sector numbers a miner may be given; a miner without an entry
 	// gets the lowest free one.
 	Ranges map[abi.ActorID][]sectors.Range
+	// Synthetic are the miners whose new sectors get synthetic proofs unasked.
+	Synthetic map[abi.ActorID]bool
 }
 
 // Scheduler looks at sectors and moves them on. Its methods may be called at the
 // same time, by any number of schedulers.
 type Scheduler struct {
-	store   *sectors.Store
-	queues  *queue.Queues
-	chain   jobs.Chain
-	policy  jobs.Policy
-	clock   jobs.Clock
-	log     *slog.Logger
-	period  time.Duration
-	by      string
-	ranges  map[abi.ActorID][]sectors.Range
-	metrics *metrics
+	store     *sectors.Store
+	queues    *queue.Queues
+	chain     jobs.Chain
+	policy    jobs.Policy
+	clock     jobs.Clock
+	log       *slog.Logger
+	period    time.Duration
+	by        string
+	ranges    map[abi.ActorID][]sectors.Range
+	synthetic map[abi.ActorID]bool
+	metrics   *metrics
 	// node is what the Filecoin node said last; it stands in while the node is away.
 	node atomic.Pointer[node]
 }
@@ -74,16 +77,17 @@ func New(o Options) (*Scheduler, error) {
 		return nil, fmt.Errorf("scheduler: name %q is not a slug of a-z, 0-9 and -", o.Name)
 	}
 	return &Scheduler{
-		store:   o.Store,
-		queues:  o.Queues,
-		chain:   o.Chain,
-		policy:  o.Policy,
-		clock:   o.Clock,
-		log:     o.Log.With("scheduler", o.Name),
-		period:  o.Period,
-		by:      "scheduler/" + o.Name,
-		ranges:  o.Ranges,
-		metrics: newMetrics(),
+		store:     o.Store,
+		queues:    o.Queues,
+		chain:     o.Chain,
+		policy:    o.Policy,
+		clock:     o.Clock,
+		log:       o.Log.With("scheduler", o.Name),
+		period:    o.Period,
+		by:        "scheduler/" + o.Name,
+		ranges:    o.Ranges,
+		synthetic: o.Synthetic,
+		metrics:   newMetrics(),
 	}, nil
 }
 

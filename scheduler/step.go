@@ -144,7 +144,7 @@ func (s *Scheduler) enqueue(ctx context.Context, w *world, l *look, before *jobs
 // reserve promises space on a path before the record names it, so that no moment
 // exists in which a sector has a home without room (design rule 9).
 func (s *Scheduler) reserve(ctx context.Context, w *world, r *jobs.Record, path string) error {
-	need := jobs.SealingSpace(r.SectorSize())
+	need := jobs.SealingSpace(r.Proof)
 	err := s.store.Reserve(ctx, path, r.ID, need, w.path(path).Capacity)
 	switch {
 	case errors.Is(err, sectors.ErrNoSpace):

@@ -21,11 +21,12 @@ func treeName(p abi.RegisteredSealProof) string {
 	return fmt.Sprintf("StackedDrg%sV1", sizeNames[int(p)%len(sizeNames)])
 }
 
+// versions are what Rust's enum of seal proofs adds to the name of the shape, in the
+// order of the registered numbers.
+var versions = [...]string{"", "_1", "_1_Feat_SyntheticPoRep"}
+
 func proofName(p abi.RegisteredSealProof) string {
-	if int(p) >= len(sizeNames) {
-		return treeName(p) + "_1"
-	}
-	return treeName(p)
+	return treeName(p) + versions[int(p)/len(sizeNames)]
 }
 
 // phase1Output is what SealPreCommitPhase1 returns and Phase2 takes. It holds no

@@ -57,18 +57,21 @@ func provesWithTestParameters(t testing.TB) *filcrypto.Prover {
 // pure Go, and aggregates it. The tests are one because each proof costs a minute.
 func TestProvesAndAggregates(t *testing.T) {
 	p := provesWithTestParameters(t)
-	s, snark := provertest.Prove(t, p, "2k-data")
-
 	key, ok := params.PoRepKey(size2KiB)
 	require.True(t, ok)
 	file, err := os.ReadFile(filepath.Join(string(parameters), key.Name))
 	require.NoError(t, err)
 	vk, err := groth16.ParseVerifyingKey(file)
 	require.NoError(t, err)
-	require.NoError(t, native.VerifyPoRep(vk, s, snark), "in pure Go")
-	wrong := s
-	wrong.ID.Number++
-	require.Error(t, native.VerifyPoRep(vk, wrong, snark))
+	var s, wrong jobs.Seal
+	var snark []byte
+	for _, name := range []string{"2k-synthetic-data", "2k-data"} {
+		s, snark = provertest.Prove(t, p, name)
+		require.NoError(t, native.VerifyPoRep(vk, s, snark), "in pure Go")
+		wrong = s
+		wrong.ID.Number++
+		require.Error(t, native.VerifyPoRep(vk, wrong, snark))
+	}
 
 	// One proof four times is an aggregate as good as any.
 	seals, snarks := []jobs.Seal{s, s, s, s}, [][]byte{snark, snark, snark, snark}

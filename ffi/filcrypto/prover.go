@@ -83,10 +83,11 @@ func (p *Prover) parameters(ctx context.Context, s jobs.Seal) error {
 	return p.Parameters(ctx, size)
 }
 
-// interactive says whether the proof is one that this package seals: V1 or V1_1.
+// interactive says whether the proof is one that this package seals: V1, V1_1, or
+// V1_1 with synthetic challenges.
 func interactive(p abi.RegisteredSealProof) error {
-	if p < 0 || int(p) >= 2*len(sizeNames) {
-		return jobs.Failf(jobs.Rejected, "seal proof %d is not an interactive one: lpseal seals numbers 0 to %d", p, 2*len(sizeNames)-1)
+	if last := len(versions)*len(sizeNames) - 1; p < 0 || int(p) > last {
+		return jobs.Failf(jobs.Rejected, "seal proof %d is not an interactive one: lpseal seals numbers 0 to %d", p, last)
 	}
 	return nil
 }

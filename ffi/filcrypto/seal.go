@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
@@ -61,10 +62,12 @@ func dropPartLayers(proof abi.RegisteredSealProof, size abi.SectorSize, cache st
 // treeParts are what TreeRC makes in the cache folder. Files of an earlier run must
 // go first: the library would open them instead of making new ones.
 func treeParts(proof abi.RegisteredSealProof) []string {
-	return append(jobs.TreeCFiles(proof), jobs.LastingFiles(proof)...)
+	return slices.Concat(jobs.TreeCFiles(proof), jobs.LastingFiles(proof), []string{jobs.SyntheticFile})
 }
 
-// TreeRC makes the trees, and the replica over a copy of the data tree's leaves.
+// TreeRC makes the trees, the replica over a copy of the data tree's leaves, and the
+// synthetic proofs of seals that have them. The library checks and holds all of those
+// in memory before it writes them: 25 GB and more for sectors of 32 GiB.
 func (p *Prover) TreeRC(ctx context.Context, s jobs.Seal, f jobs.Folders, report func(jobs.Progress)) (commR cid.Cid, err error) {
 	err = call(ctx, "tree_rc", s, func() error {
 		if err := checkSeal(s); err != nil {
@@ -99,7 +102,15 @@ func (p *Prover) TreeRC(ctx context.Context, s jobs.Seal, f jobs.Folders, report
 			return jobs.Failf(jobs.Bug, "the library answered CommD %s for %s", commD, s.CommD)
 		}
 		tell(report, "tree-c, tree-r", uint64(size), size)
-		return nil
+		if !s.Proof.IsSynthetic() {
+			return nil
+		}
+		tell(report, "synthetic proofs", 0, size)
+		pieces, err := wholeSector(s)
+		if err != nil {
+			return err
+		}
+		return fault(ffi.GenerateSynthProofs(s.Proof, commR, commD, f.Cache, f.Sealed, s.ID.Number, s.ID.Miner, s.Ticket, pieces), jobs.Input)
 	})
 	return commR, err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -96,7 +97,7 @@ func SealOnce(ctx context.Context, o BenchOptions) (res BenchResult, err error) 
 		}
 		*stage.seconds = time.Since(start).Seconds()
 	}
-	return res, res.digest(spec, s, f, c1)
+	return res, res.digest(s, f, c1)
 }
 
 // wholeSector gives exactly the unpadded bytes of a sector, zeros after data. Longer
@@ -133,7 +134,7 @@ func (r *paddedReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (res *BenchResult) digest(spec spec, s jobs.Seal, f jobs.Folders, c1 []byte) error {
+func (res *BenchResult) digest(s jobs.Seal, f jobs.Folders, c1 []byte) error {
 	id, err := s.ReplicaID()
 	if err != nil {
 		return err
@@ -145,15 +146,12 @@ func (res *BenchResult) digest(spec spec, s jobs.Seal, f jobs.Folders, c1 []byte
 	if res.Sealed, err = fileDigest(f.Sealed); err != nil {
 		return err
 	}
-	names := []string{jobs.TreeDFile, jobs.PAuxFile}
-	for k := range spec.BaseTrees() {
-		names = append(names, treeFile(treeC, k, spec.BaseTrees()), treeFile(treeR, k, spec.BaseTrees()))
-	}
-	for layer := 1; layer <= spec.Layers; layer++ {
-		names = append(names, layerFile(layer))
-	}
+	names := slices.Concat(jobs.LayerFiles(s.Proof), jobs.TreeCFiles(s.Proof), jobs.ReplicaFiles(s.Proof), []string{jobs.TreeDFile})
 	res.Files = make(map[string]string, len(names))
 	for _, name := range names {
+		if name == jobs.TAuxFile || name == jobs.SealedFile { // the one holds a path, the other lies elsewhere
+			continue
+		}
 		if res.Files[name], err = fileDigest(filepath.Join(f.Cache, name)); err != nil {
 			return err
 		}

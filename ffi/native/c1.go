@@ -2,8 +2,8 @@ package native
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lpseal/lpseal/ffi/native/sdr"
 	"github.com/lpseal/lpseal/jobs"
@@ -34,6 +34,9 @@ func makeVanilla(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
+	if r.synthetic() {
+		return r.proveSynthetic(f.Cache, seed, commR)
+	}
 	o, err := r.openSealed(f)
 	if err != nil {
 		return nil, err
@@ -43,12 +46,12 @@ func makeVanilla(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, erro
 	return o.prove(ctx, seed, commR)
 }
 
-// opener reads the sealed sector's files at single nodes.
+// opener reads the sealed sector's files at single nodes. It is for one goroutine.
 type opener struct {
 	replica
 	inputs
 	columns, rows forestFiles // tree-c and tree-r-last
-	sealed        input
+	low           *lowRows    // of tree-r-last
 	graph         *sdr.Graph
 }
 
@@ -62,59 +65,73 @@ func (r replica) openSealed(f jobs.Folders) (o *opener, err error) {
 	if o.inputs, err = r.openInputs(f.Cache); err != nil {
 		return o, err
 	}
-	if o.columns, err = openForest(f.Cache, treeC, r.forest(), 0); err != nil {
+	if o.columns, err = openForest(f.Cache, jobs.TreeC, r.forest(), 0); err != nil {
 		return o, err
 	}
-	if o.rows, err = openForest(f.Cache, treeR, r.forest(), r.DiscardedRows()+1); err != nil {
+	if o.rows, err = openForest(f.Cache, jobs.TreeR, r.forest(), r.DiscardedRows()+1); err != nil {
 		return o, err
 	}
-	o.sealed, err = openNodes(f.Sealed, r.Nodes())
-	return o, err
+	sealed, err := openNodes(f.Sealed, r.Nodes())
+	if err != nil {
+		return o, err
+	}
+	o.low = newLowRows(sealed, r.Base, o.rows.lowest)
+	return o, nil
+}
+
+// another is an opener of the same files for another goroutine. The first closes them.
+func (o *opener) another() *opener {
+	a := *o
+	a.low = newLowRows(o.low.sealed, o.Base, o.rows.lowest)
+	return &a
 }
 
 func (o *opener) close() {
 	o.inputs.close()
 	o.columns.close()
 	o.rows.close()
-	if o.sealed.File != nil {
-		_ = o.sealed.Close()
+	if o.low != nil {
+		_ = o.low.sealed.Close()
 	}
 }
 
 // prove opens every challenge and gives filecoin-ffi's JSON.
 func (o *opener) prove(ctx context.Context, seed, commR node) ([]byte, error) {
-	partitions := make([][]challengeProof, o.Partitions)
-	for i, c := range o.challenges(seed) {
+	challenges := o.challenges(seed, commR)
+	proofs := make([]challengeProof, len(challenges))
+	for i, c := range challenges {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		proof, err := o.challenge(c)
-		if err != nil {
+		var err error
+		if proofs[i], err = o.challenge(c); err != nil {
 			return nil, fmt.Errorf("open node %d: %w", c, err)
 		}
-		k := i / o.Challenges
-		partitions[k] = append(partitions[k], proof)
 	}
-	v := &vanillaProof{
-		RegisteredProof: o.name(),
-		Proofs:          map[string][][]challengeProof{o.treeName(): partitions},
+	return o.vanilla(proofs, seed, commR).encode()
+}
+
+// vanilla puts the proofs of a seed's challenges together, partition after partition.
+func (r replica) vanilla(proofs []challengeProof, seed, commR node) *vanillaProof {
+	return &vanillaProof{
+		RegisteredProof: r.name(),
+		Proofs:          map[string][][]challengeProof{r.treeName(): slices.Collect(slices.Chunk(proofs, r.Challenges))},
 		CommR:           commR,
-		CommD:           o.commD,
-		ReplicaID:       o.id,
+		CommD:           r.commD,
+		ReplicaID:       r.id,
 		Seed:            seed,
-		Ticket:          o.ticket,
+		Ticket:          r.ticket,
 	}
-	return v.encode()
 }
 
 func (o *opener) challenge(c uint64) (p challengeProof, err error) {
 	data := o.Shape.data()
-	if p.CommD, err = (forest{base: data}).open(int(c), func(row, i int) (node, error) {
-		return o.data.node(data.first(row) + i)
+	if p.CommD, err = (forest{base: data}).open(int(c), func(row, first int, dst []node) error {
+		return o.data.neighbours(data.first(row)+first, dst)
 	}); err != nil {
 		return p, err
 	}
-	if p.CommR, err = o.forest().open(int(c), o.replicaNode); err != nil {
+	if p.CommR, err = o.forest().open(int(c), o.replicaRow); err != nil {
 		return p, err
 	}
 	if p.Columns.Challenged, err = o.column(uint32(c)); err != nil {
@@ -133,11 +150,16 @@ func (o *opener) challenge(c uint64) (p challengeProof, err error) {
 			p.Columns.Expander = append(p.Columns.Expander, column)
 		}
 	}
-	for layer := 1; layer <= o.Layers; layer++ {
+	p.label(c, o.Layers)
+	return p, nil
+}
+
+// label adds what follows from the columns: the parents that each label hashes.
+func (p *challengeProof) label(c uint64, layers int) {
+	for layer := 1; layer <= layers; layer++ {
 		p.Labels = append(p.Labels, labelingProof{p.Columns.parents(layer), layer, c})
 	}
-	p.Encoding = p.Labels[o.Layers-1]
-	return p, nil
+	p.Encoding = p.Labels[layers-1]
 }
 
 // parents gives the labels that the challenged node's label in a layer hashes.
@@ -163,29 +185,15 @@ func (o *opener) column(index uint32) (p columnProof, err error) {
 		}
 		p.Column.Rows = append(p.Column.Rows, label)
 	}
-	p.Inclusion, err = o.forest().open(int(index), o.columns.at)
+	p.Inclusion, err = o.forest().open(int(index), o.columns.read)
 	return p, err
 }
 
-// replicaNode reads a node of tree-r-last, or makes it again from the rows below when
-// its row was discarded.
-func (o *opener) replicaNode(row, i int) (node, error) {
-	switch {
-	case row == 0:
-		return o.sealed.node(i)
-	case row >= o.rows.lowest:
-		return o.rows.at(row, i)
+// replicaRow reads nodes of tree-r-last, or makes them again from the replica when their
+// row was discarded.
+func (o *opener) replicaRow(row, first int, dst []node) error {
+	if row >= o.rows.lowest {
+		return o.rows.read(row, first, dst)
 	}
-	children := make([]node, o.Base)
-	for k := range children {
-		var err error
-		if children[k], err = o.replicaNode(row-1, i*o.Base+k); err != nil {
-			return node{}, err
-		}
-	}
-	n, err := poseidonHash(children...)
-	if err != nil {
-		return node{}, errors.Join(jobs.Failf(jobs.Input, "the sealed file holds no field elements near node %d", i*o.Base), err)
-	}
-	return n, nil
+	return o.low.read(row, first, dst)
 }

@@ -2,7 +2,6 @@ package native
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,22 +9,6 @@ import (
 
 	"github.com/lpseal/lpseal/jobs"
 )
-
-// The trees of a forest, as rust-fil-proofs names them.
-const (
-	treeC = "tree-c"
-	treeR = "tree-r-last"
-)
-
-// treeFile names the file of base tree k in a cache folder. A single one has no number.
-func treeFile(kind string, k, trees int) string {
-	if trees == 1 {
-		return fmt.Sprintf("sc-02-data-%s.dat", kind)
-	}
-	return fmt.Sprintf("sc-02-data-%s-%d.dat", kind, k)
-}
-
-func layerFile(layer int) string { return fmt.Sprintf("sc-02-data-layer-%d.dat", layer) }
 
 // output is a file that appears under its name only when it is whole and on disk.
 type output struct {
@@ -94,7 +77,10 @@ func writeFile(path string, data []byte) error {
 // input is a file of nodes, of the size it must have.
 type input struct{ *os.File }
 
-func openNodes(path string, nodes int) (input, error) {
+func openNodes(path string, nodes int) (input, error) { return openWhole(path, int64(nodes)*nodeSize) }
+
+// openWhole opens a file of the size it must have, in bytes.
+func openWhole(path string, want int64) (input, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return input{}, fileFault(err)
@@ -103,7 +89,7 @@ func openNodes(path string, nodes int) (input, error) {
 	if err != nil {
 		return input{}, errors.Join(fileFault(err), f.Close())
 	}
-	if want := int64(nodes) * nodeSize; info.Size() != want {
+	if info.Size() != want {
 		return input{}, errors.Join(jobs.Failf(jobs.Input, "%s has %d bytes, not %d", path, info.Size(), want), f.Close())
 	}
 	return input{f}, nil
@@ -117,6 +103,19 @@ func (in input) nodes(at int, dst []byte) error {
 
 // soon asks for nodes that will be read; those beyond the end are nobody's.
 func (in input) soon(at, nodes int) { willRead(in.File, int64(at)*nodeSize, int64(nodes)*nodeSize) }
+
+// neighbours reads nodes that lie side by side, in one call to the system.
+func (in input) neighbours(at int, dst []node) error {
+	var buf [maxArity * nodeSize]byte
+	b := buf[:len(dst)*nodeSize]
+	if err := in.nodes(at, b); err != nil {
+		return err
+	}
+	for i := range dst {
+		dst[i] = node(b[i*nodeSize:])
+	}
+	return nil
+}
 
 func (in input) node(at int) (n node, err error) {
 	err = in.nodes(at, n[:])

@@ -64,31 +64,41 @@ func (f forest) crown(roots []node) ([][]node, error) {
 	return rows, nil
 }
 
-// open collects the path of a leaf from what at gives.
-func (f forest) open(leaf int, at func(row, i int) (node, error)) (o opening, err error) {
-	if o.Leaf, err = at(0, leaf); err != nil {
-		return o, err
-	}
-	o.Paths = make([][]step, 1+len(f.above))
-	arities := f.arities()
-	for row, arity := range arities {
-		s := step{Index: leaf % arity}
-		for i := range arity {
-			if i == s.Index {
-				continue
-			}
-			n, err := at(row, leaf-s.Index+i)
-			if err != nil {
-				return o, err
-			}
-			s.Hashes = append(s.Hashes, n)
-		}
+// outline is the path of a leaf with places and no nodes yet.
+func (f forest) outline(leaf int) opening {
+	o := opening{Paths: make([][]step, 1+len(f.above))}
+	for row, arity := range f.arities() {
 		path := &o.Paths[max(0, row+1-f.base.height())]
-		*path = append(*path, s)
+		*path = append(*path, step{Hashes: make([]node, arity-1), Index: leaf % arity})
 		leaf /= arity
 	}
-	o.Root, err = at(len(arities), 0)
-	return o, err
+	return o
+}
+
+// rowReader reads len(dst) neighbours of a row, from node first on.
+type rowReader func(row, first int, dst []node) error
+
+// open collects the path of a leaf from what read gives.
+func (f forest) open(leaf int, read rowReader) (opening, error) {
+	o := f.outline(leaf)
+	var group [maxArity]node
+	steps := o.steps()
+	for row, arity := range f.arities() {
+		s, children := steps[row], group[:arity]
+		if err := read(row, leaf-s.Index, children); err != nil {
+			return o, err
+		}
+		if row == 0 {
+			o.Leaf = children[s.Index]
+		}
+		copy(s.Hashes[copy(s.Hashes, children[:s.Index]):], children[s.Index+1:])
+		leaf /= arity
+	}
+	if err := read(len(steps), 0, group[:1]); err != nil {
+		return o, err
+	}
+	o.Root = group[0]
+	return o, nil
 }
 
 // holds checks that o is the path of a leaf from its place up to root.
@@ -140,7 +150,7 @@ func openForest(cache, kind string, f forest, lowest int) (t forestFiles, err er
 	}()
 	var roots []node
 	for k := range f.trees() {
-		in, err := openNodes(filepath.Join(cache, treeFile(kind, k, f.trees())), f.base.nodes(lowest))
+		in, err := openNodes(filepath.Join(cache, jobs.TreeFile(kind, k, f.trees())), f.base.nodes(lowest))
 		if err != nil {
 			return t, err
 		}
@@ -155,14 +165,19 @@ func openForest(cache, kind string, f forest, lowest int) (t forestFiles, err er
 	return t, err
 }
 
-// at reads a node of a stored row, or of one above the base trees.
-func (t forestFiles) at(row, i int) (node, error) {
+// read is a [rowReader] of the stored rows, and of those above the base trees. Children
+// of one node lie in one base tree.
+func (t forestFiles) read(row, first int, dst []node) error {
 	if above := row - t.base.height(); above >= 0 {
-		return t.rows[above][i], nil
+		copy(dst, t.rows[above][first:])
+		return nil
 	}
 	width := t.base.width(row)
-	return t.files[i/width].node(t.base.first(row) - t.base.first(t.lowest) + i%width)
+	return t.files[first/width].neighbours(t.base.first(row)-t.base.first(t.lowest)+first%width, dst)
 }
+
+// root is the node over all base trees.
+func (t forestFiles) root() node { return t.rows[len(t.rows)-1][0] }
 
 // close lets go of files that were only read.
 func (t forestFiles) close() {
@@ -173,5 +188,5 @@ func (t forestFiles) close() {
 
 // createForest makes the output of base tree k.
 func createForest(cache, kind string, f forest, k int) (*output, error) {
-	return create(filepath.Join(cache, treeFile(kind, k, f.trees())))
+	return create(filepath.Join(cache, jobs.TreeFile(kind, k, f.trees())))
 }

@@ -12,8 +12,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/ffi/native/poseidon"
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
+
+// testShape is a shape of two layers and few challenges.
+func testShape(size abi.SectorSize, sub, top int) Shape {
+	return shapeOf(jobs.Shape{Size: size, Base: 8, Sub: sub, Top: top, Layers: 2})
+}
+
+// mainnetLike has the layers of mainnet's sizes, and more than one partition.
+var mainnetLike = Shape{jobs.Shape{Size: 32 << 10, Base: 8, Sub: 8, Top: 2, Layers: 11}, 2, 3, 0, 2}
 
 // TestForests seals, proves, checks and unseals sectors of several base trees. Nobody
 // publishes parameters for these small ones, so there are no vectors: each root is
@@ -27,12 +36,12 @@ func TestForests(t *testing.T) {
 		{testShape(4<<10, 2, 0), "Sub"},
 		{testShape(16<<10, 8, 0), "Sub"},
 		{testShape(32<<10, 8, 2), "Top"},
-		{testShape(2<<20, 2, 0), "Sub"},                   // several chunks in each base tree
-		{Shape{32 << 10, 8, 8, 2, 11, 2, 3, 0, 2}, "Top"}, // with the layers of mainnet
+		{testShape(2<<20, 2, 0), "Sub"}, // several chunks in each base tree
+		{mainnetLike, "Top"},
 	} {
 		t.Run(fmt.Sprintf("%d-%d-%d-%d", c.shape.Size, c.shape.Base, c.shape.Sub, c.shape.Top), func(t *testing.T) {
 			t.Parallel()
-			r, s, f, data := sealForest(t, c.shape)
+			r, s, f, data := sealForest(t, c.shape, v11)
 			c1 := proveForest(t, r, s, f)
 			require.Equal(t, len(c1.Proofs["StackedDrg2KiBV1"]), c.shape.Partitions)
 			raw, err := c1.encode()
@@ -52,14 +61,14 @@ func TestForests(t *testing.T) {
 
 // sealForest seals random data into a sector of a shape that no registered proof has,
 // with all else as the 2 KiB proof has it.
-func sealForest(t *testing.T, shape Shape) (replica, jobs.Seal, jobs.Folders, []byte) {
-	s := vectorNamed(t, "2k-data").seal(t)
+func sealForest(t *testing.T, shape Shape, generation version) (replica, jobs.Seal, jobs.Folders, []byte) {
+	s := provertest.Named(t, "2k-data").Seal(t)
 	dir := t.TempDir()
 	f := jobs.Folders{Cache: dir, Sealed: filepath.Join(dir, "sealed")}
-	v := vector{DataSeed: t.Name(), Size: shape.Size}
-	data := v.data()
+	v := provertest.Vector{DataSeed: t.Name(), Size: shape.Size}
+	data := v.Data()
 
-	spec := spec{shape, s.Proof, v11}
+	spec := spec{shape, s.Proof, generation}
 	var err error
 	s.CommD, err = spec.writeTreeD(t.Context(), 2, f.Cache, bytes.NewReader(data), nil, nil)
 	require.NoError(t, err)
@@ -68,10 +77,13 @@ func sealForest(t *testing.T, shape Shape) (replica, jobs.Seal, jobs.Folders, []
 	layers := &labelled{replica: r, ctx: t.Context(), dir: f.Cache}
 	New(Options{Threads: 2}).labelAll(t.Context(), []*labelled{layers})
 	require.NoError(t, layers.err)
-	var last jobs.Progress
-	commR, err := r.writeTrees(t.Context(), 2, f, func(p jobs.Progress) { last = p })
+	last := map[string]jobs.Progress{}
+	commR, err := r.writeTrees(t.Context(), 2, f, func(p jobs.Progress) { last[p.Step] = p })
 	require.NoError(t, err)
-	require.Equal(t, jobs.Progress{Step: "tree-r-last", Done: uint64(shape.Size), Total: uint64(shape.Size)}, last)
+	require.Equal(t, jobs.Progress{Step: "tree-r-last", Done: uint64(shape.Size), Total: uint64(shape.Size)}, last["tree-r-last"])
+	for step, p := range last {
+		require.Equal(t, p.Total, p.Done, step)
+	}
 	s.CommR, err = replicaCID(commR)
 	require.NoError(t, err)
 
@@ -113,7 +125,7 @@ func naiveRoots(t *testing.T, r replica, f jobs.Folders) (commC, commRLast node)
 		return nodesOf(above)
 	}
 	stored := func(kind string, k int) []node {
-		return nodes(filepath.Join(f.Cache, treeFile(kind, k, r.BaseTrees())))
+		return nodes(filepath.Join(f.Cache, jobs.TreeFile(kind, k, r.BaseTrees())))
 	}
 	root := func(kind string, leaves []node, skip int) node {
 		var roots []node
@@ -145,14 +157,14 @@ func naiveRoots(t *testing.T, r replica, f jobs.Folders) (commC, commRLast node)
 	columns := make([]node, 0, r.Nodes()*r.Layers)
 	var layers [][]node
 	for layer := 1; layer <= r.Layers; layer++ {
-		layers = append(layers, nodes(filepath.Join(f.Cache, layerFile(layer))))
+		layers = append(layers, nodes(filepath.Join(f.Cache, jobs.LayerFile(layer))))
 	}
 	for i := range r.Nodes() {
 		for _, l := range layers {
 			columns = append(columns, l[i])
 		}
 	}
-	return root(treeC, hashAll(columns, r.Layers), 0), root(treeR, nodes(f.Sealed), r.DiscardedRows()+1)
+	return root(jobs.TreeC, hashAll(columns, r.Layers), 0), root(jobs.TreeR, nodes(f.Sealed), r.DiscardedRows()+1)
 }
 
 // proveForest opens challenges in every base tree and refuses the proof for another
@@ -189,22 +201,4 @@ func proveForest(t *testing.T, r replica, s jobs.Seal, f jobs.Folders) *vanillaP
 	other.commR[0] ^= 1
 	require.Error(t, other.proof(c1))
 	return c1
-}
-
-// TestMainnetFileNames holds the names of trees in several files to the domain's.
-func TestMainnetFileNames(t *testing.T) {
-	t.Parallel()
-	for _, proof := range []abi.RegisteredSealProof{5, 6, 7, 8, 9} {
-		spec, err := interactive(proof)
-		require.NoError(t, err)
-		var columns, rows []string
-		for k := range spec.BaseTrees() {
-			columns = append(columns, treeFile(treeC, k, spec.BaseTrees()))
-			rows = append(rows, treeFile(treeR, k, spec.BaseTrees()))
-		}
-		require.Equal(t, jobs.TreeCFiles(proof), columns)
-		require.Equal(t, jobs.LastingFiles(proof)[2:], rows)
-		require.Equal(t, jobs.Layers(proof), spec.Layers)
-		require.Equal(t, spec.BaseTrees(), spec.forest().trees())
-	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -14,8 +15,8 @@ import (
 // hang a goroutine, and a full disk costs no attempt.
 func TestFullDiskIsBusy(t *testing.T) {
 	t.Parallel()
-	v := vectorNamed(t, "8m-data")
-	p, s := New(Options{Threads: 4}), v.seal(t)
+	v := provertest.Named(t, "8m-data")
+	p, s := New(Options{Threads: 4}), v.Seal(t)
 	full := func(path string) { require.NoError(t, os.Symlink("/dev/full", path+".tmp")) }
 	busy := func(err error) {
 		fault, ok := jobs.Classify(t.Context(), err)
@@ -26,15 +27,15 @@ func TestFullDiskIsBusy(t *testing.T) {
 
 	dir := t.TempDir()
 	full(filepath.Join(dir, jobs.TreeDFile))
-	_, err := p.TreeD(t.Context(), s.Proof, dir, v.pieces(t), nil)
+	_, err := p.TreeD(t.Context(), s.Proof, dir, v.Pieces(), nil)
 	busy(err)
 
-	small := vectorNamed(t, "2k-data")
+	small := provertest.Named(t, "2k-data")
 	p, s, f := sealed(t, small)
-	require.NoError(t, os.Remove(filepath.Join(f.Cache, layerFile(2))))
-	full(filepath.Join(f.Cache, layerFile(2)))
+	require.NoError(t, os.Remove(filepath.Join(f.Cache, jobs.LayerFile(2))))
+	full(filepath.Join(f.Cache, jobs.LayerFile(2)))
 	busy(p.SDR(t.Context(), s, f.Cache, nil))
-	require.NoFileExists(t, filepath.Join(f.Cache, layerFile(2)))
+	require.NoFileExists(t, filepath.Join(f.Cache, jobs.LayerFile(2)))
 	require.NoError(t, p.SDR(t.Context(), s, f.Cache, nil))
 
 	for _, path := range []string{filepath.Join(f.Cache, treeCFile), filepath.Join(f.Cache, treeRFile), f.Sealed, filepath.Join(f.Cache, jobs.PAuxFile), filepath.Join(f.Cache, jobs.TAuxFile)} {

@@ -43,7 +43,7 @@ func climb(ctx context.Context, parents sdr.ParentCache, buf []byte, sectors []*
 	for i, s := range sectors {
 		ids[i] = s.id
 		if s.done > 0 {
-			if err := readLayer(filepath.Join(s.dir, layerFile(s.done)), strided{below, i, len(sectors)}); err != nil {
+			if err := readLayer(filepath.Join(s.dir, jobs.LayerFile(s.done)), strided{below, i, len(sectors)}); err != nil {
 				s.fail(err)
 			}
 		}
@@ -102,7 +102,7 @@ func label(ctx context.Context, labeler *sdr.Labeler, parents sdr.ParentCache, l
 // write starts the writer of a layer.
 func (s *labelled) write(layer int, labels strided) {
 	if s.dir != "" && s.err == nil {
-		s.writing = append(s.writing, startLayer(filepath.Join(s.dir, layerFile(layer)), labels))
+		s.writing = append(s.writing, startLayer(filepath.Join(s.dir, jobs.LayerFile(layer)), labels))
 	}
 }
 

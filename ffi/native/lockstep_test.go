@@ -8,26 +8,27 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 // sectorsOf makes jobs of vectors, each with a folder of its own.
-func sectorsOf(t *testing.T, names ...string) (vectors []vector, group []jobs.SDRJob) {
+func sectorsOf(t *testing.T, names ...string) (vectors []provertest.Vector, group []jobs.SDRJob) {
 	for _, name := range names {
-		v := vectorNamed(t, name)
+		v := provertest.Named(t, name)
 		vectors = append(vectors, v)
-		group = append(group, jobs.SDRJob{Ctx: t.Context(), Seal: v.seal(t), Cache: t.TempDir()})
+		group = append(group, jobs.SDRJob{Ctx: t.Context(), Seal: v.Seal(t), Cache: t.TempDir()})
 	}
 	return vectors, group
 }
 
 // requireLayers checks a sector's layers, and that nothing else is left beside them.
-func requireLayers(t *testing.T, v vector, dir string) {
+func requireLayers(t *testing.T, v provertest.Vector, dir string) {
 	t.Helper()
 	for layer := 1; layer <= 2; layer++ {
-		b, err := os.ReadFile(filepath.Join(dir, layerFile(layer)))
+		b, err := os.ReadFile(filepath.Join(dir, jobs.LayerFile(layer)))
 		require.NoError(t, err)
-		require.Equal(t, v.Files[layerFile(layer)], digest(b), "%s layer %d", v.Name, layer)
+		require.Equal(t, v.Files[jobs.LayerFile(layer)], digest(b), "%s layer %d", v.Name, layer)
 	}
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -55,7 +56,7 @@ func TestLockstepGoesOnWhereEachSectorWas(t *testing.T) {
 		vectors, group := sectorsOf(t, "2k-data", "2k-cc")
 		s := group[ahead].Seal
 		require.NoError(t, p.SDR(t.Context(), s, group[ahead].Cache, nil))
-		require.NoError(t, os.Remove(filepath.Join(group[ahead].Cache, layerFile(2))))
+		require.NoError(t, os.Remove(filepath.Join(group[ahead].Cache, jobs.LayerFile(2))))
 		steps := map[int][]string{}
 		for i := range group {
 			group[i].Report = func(p jobs.Progress) { steps[i] = append(steps[i], p.Step) }
@@ -67,7 +68,7 @@ func TestLockstepGoesOnWhereEachSectorWas(t *testing.T) {
 		require.Equal(t, []string{"layer 2/2"}, steps[ahead])
 		require.Equal(t, []string{"layer 1/2", "layer 2/2"}, steps[1-ahead])
 
-		require.NoError(t, os.Remove(filepath.Join(group[ahead].Cache, layerFile(2))))
+		require.NoError(t, os.Remove(filepath.Join(group[ahead].Cache, jobs.LayerFile(2))))
 		clear(steps)
 		for i, err := range p.SDRTogether(t.Context(), group) {
 			require.NoError(t, err)
@@ -93,12 +94,12 @@ func TestLockstepLosesOneSector(t *testing.T) {
 		errs := New(Options{Threads: 2}).SDRTogether(t.Context(), group)
 		require.ErrorIs(t, errs[0], context.Canceled)
 		require.ErrorContains(t, errs[0], "sdr "+group[0].Seal.ID.String())
-		require.NoFileExists(t, filepath.Join(group[0].Cache, layerFile(layer)))
+		require.NoFileExists(t, filepath.Join(group[0].Cache, jobs.LayerFile(layer)))
 		require.NoError(t, errs[1])
 		requireLayers(t, vectors[1], group[1].Cache)
 
 		vectors, group = sectorsOf(t, "2k-data", "2k-cc")
-		require.NoError(t, os.Mkdir(filepath.Join(group[1].Cache, layerFile(layer)+".tmp"), 0o755))
+		require.NoError(t, os.Mkdir(filepath.Join(group[1].Cache, jobs.LayerFile(layer)+".tmp"), 0o755))
 		errs = New(Options{Threads: 2}).SDRTogether(t.Context(), group)
 		require.NoError(t, errs[0])
 		requireLayers(t, vectors[0], group[0].Cache)

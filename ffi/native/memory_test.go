@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -17,13 +18,13 @@ import (
 // holds at any time, and so runs beside no other test.
 func TestMemory(t *testing.T) {
 	const mib, size, c1Size, threads = 1 << 20, 8 << 20, 210_000, 2
-	v := vectorNamed(t, "8m-data")
-	s, dir := v.seal(t), t.TempDir()
+	v := provertest.Named(t, "8m-data")
+	s, dir := v.Seal(t), t.TempDir()
 	f := jobs.Folders{Cache: dir, Sealed: filepath.Join(dir, "sealed")}
 	p := New(Options{Threads: threads, ParentCache: t.TempDir()})
 	inMemory := New(Options{Threads: threads})
 	inMemory.parents = "" // whatever the environment says
-	pieces := v.pieces(t)
+	pieces := v.Pieces()
 	var c1 []byte
 	for _, stage := range []struct {
 		name string

@@ -12,6 +12,17 @@ type opening struct {
 	Paths      [][]step
 }
 
+// steps are the rows of the path, from the leaf up.
+func (o *opening) steps() []*step {
+	var rows []*step
+	for _, path := range o.Paths {
+		for i := range path {
+			rows = append(rows, &path[i])
+		}
+	}
+	return rows
+}
+
 // step is one row of a path: the siblings, and the place among them.
 type step struct {
 	Hashes []node `json:"hashes"`

@@ -65,7 +65,7 @@ func (r replica) publicInputs(seed, commR node) ([][]fr.Element, error) {
 		}
 		common = append(common, e)
 	}
-	graph, challenges := r.graph(), r.challenges(seed)
+	graph, challenges := r.graph(), r.challenges(seed, commR)
 	partitions := make([][]fr.Element, r.Partitions)
 	for k := range partitions {
 		in := append([]fr.Element(nil), common...)

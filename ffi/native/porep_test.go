@@ -13,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/ffi/native/groth16"
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 type porepVectors struct {
 	Key   string `json:"verifying_key_hex"`
 	Cases []struct {
-		vector
+		provertest.Vector
 		Groth16 string `json:"groth16_proof_hex"`
 	}
 }
@@ -48,12 +49,12 @@ func TestVerifyPoRep(t *testing.T) {
 	require.Equal(t, 39, vk.Inputs())
 
 	for i, c := range vectors.Cases {
-		good := c.seal(t)
+		good := c.Seal(t)
 		proof, err := hex.DecodeString(c.Groth16)
 		require.NoError(t, err)
 		require.NoError(t, VerifyPoRep(vk, good, proof))
 
-		other := vectors.Cases[1-i].seal(t)
+		other := vectors.Cases[1-i].Seal(t)
 		for what, change := range map[string]func(*jobs.Seal){
 			"miner":      func(s *jobs.Seal) { s.ID.Miner++ },
 			"number":     func(s *jobs.Seal) { s.ID.Number++ },
@@ -80,7 +81,7 @@ func TestVerifyPoRep(t *testing.T) {
 // TestPublicInputsOfMainnet checks the shape that 32 GiB circuits have.
 func TestPublicInputsOfMainnet(t *testing.T) {
 	t.Parallel()
-	s := vectorNamed(t, "2k-cc").seal(t)
+	s := provertest.Named(t, "2k-cc").Seal(t)
 	s.Proof = 8
 	r, err := newReplica(s)
 	require.NoError(t, err)
@@ -101,7 +102,7 @@ func TestVerifyTogether(t *testing.T) {
 	var proofs []byte
 	var inputs [][]fr.Element
 	for _, c := range vectors.Cases {
-		s := c.seal(t)
+		s := c.Seal(t)
 		r, err := newReplica(s)
 		require.NoError(t, err)
 		commR, err := replicaCommitment(s.CommR)
@@ -142,7 +143,7 @@ func FuzzVerifyPoRep(f *testing.F) {
 	vectors := loadPorep(f)
 	vk, err := groth16.ParseVerifyingKey(vectors.key(f))
 	require.NoError(f, err)
-	s := vectors.Cases[0].seal(f)
+	s := vectors.Cases[0].Seal(f)
 	proof, err := hex.DecodeString(vectors.Cases[0].Groth16)
 	require.NoError(f, err)
 	twin := bytes.Clone(proof)
@@ -161,7 +162,7 @@ func BenchmarkVerifyPoRep(b *testing.B) {
 	vectors := loadPorep(b)
 	vk, err := groth16.ParseVerifyingKey(vectors.key(b))
 	require.NoError(b, err)
-	s := vectors.Cases[0].seal(b)
+	s := vectors.Cases[0].Seal(b)
 	proof, err := hex.DecodeString(vectors.Cases[0].Groth16)
 	require.NoError(b, err)
 	for b.Loop() {

@@ -53,7 +53,10 @@ func (r replica) graph() *sdr.Graph {
 
 // challenges are the nodes that seed asks to open, partition after partition. Node 0
 // is never among them.
-func (r replica) challenges(seed node) []uint64 {
+func (r replica) challenges(seed, commR node) []uint64 {
+	if r.synthetic() {
+		return r.syntheticSet(commR).selected(seed, r.Challenges*r.Partitions)
+	}
 	var msg [2*nodeSize + 4]byte
 	copy(msg[:], r.id[:])
 	copy(msg[nodeSize:], seed[:])

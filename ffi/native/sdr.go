@@ -149,7 +149,7 @@ func (p *Prover) cachesParents(g *sdr.Graph) bool { return p.parents != "" && g.
 // finishedLayers counts the layers from 1 up that are there whole.
 func (r replica) finishedLayers(dir string) (int, error) {
 	for layer := 1; layer <= r.Layers; layer++ {
-		info, err := os.Stat(filepath.Join(dir, layerFile(layer)))
+		info, err := os.Stat(filepath.Join(dir, jobs.LayerFile(layer)))
 		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() != int64(r.Size) {
 			return layer - 1, nil
 		}

@@ -9,21 +9,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 // TestSDRKeepsFinishedLayers resumes behind the last whole layer.
 func TestSDRKeepsFinishedLayers(t *testing.T) {
 	t.Parallel()
-	v := vectorNamed(t, "2k-data")
-	p, s, dir := New(Options{Threads: 1}), v.seal(t), t.TempDir()
-	first, second := filepath.Join(dir, layerFile(1)), filepath.Join(dir, layerFile(2))
+	v := provertest.Named(t, "2k-data")
+	p, s, dir := New(Options{Threads: 1}), v.Seal(t), t.TempDir()
+	first, second := filepath.Join(dir, jobs.LayerFile(1)), filepath.Join(dir, jobs.LayerFile(2))
 	steps := func() (steps []string) {
 		require.NoError(t, p.SDR(t.Context(), s, dir, func(p jobs.Progress) { steps = append(steps, p.Step) }))
 		for i, path := range []string{first, second} {
 			b, err := os.ReadFile(path)
 			require.NoError(t, err)
-			require.Equal(t, v.Files[layerFile(i+1)], digest(b))
+			require.Equal(t, v.Files[jobs.LayerFile(i+1)], digest(b))
 		}
 		return steps
 	}
@@ -46,7 +47,7 @@ func TestSDRKeepsFinishedLayers(t *testing.T) {
 // mends and otherwise leaves alone.
 func TestSDRReadsAParentCache(t *testing.T) {
 	t.Parallel()
-	v, folder := vectorNamed(t, "2k-data"), filepath.Join(t.TempDir(), "parents")
+	v, folder := provertest.Named(t, "2k-data"), filepath.Join(t.TempDir(), "parents")
 	p := New(Options{Threads: 1, ParentCache: folder})
 	file := filepath.Join(folder, "v28-sdr-parent-494d91dc80f2df5272c4b9e129bc7ade9405225993af9fe34e6542a39a47554b.cache")
 	for _, before := range []func() error{
@@ -56,11 +57,11 @@ func TestSDRReadsAParentCache(t *testing.T) {
 	} {
 		require.NoError(t, before())
 		dir := t.TempDir()
-		require.NoError(t, p.SDR(t.Context(), v.seal(t), dir, nil))
+		require.NoError(t, p.SDR(t.Context(), v.Seal(t), dir, nil))
 		for layer := 1; layer <= 2; layer++ {
-			b, err := os.ReadFile(filepath.Join(dir, layerFile(layer)))
+			b, err := os.ReadFile(filepath.Join(dir, jobs.LayerFile(layer)))
 			require.NoError(t, err)
-			require.Equal(t, v.Files[layerFile(layer)], digest(b))
+			require.Equal(t, v.Files[jobs.LayerFile(layer)], digest(b))
 		}
 		b, err := os.ReadFile(file)
 		require.NoError(t, err)
@@ -68,7 +69,7 @@ func TestSDRReadsAParentCache(t *testing.T) {
 	}
 
 	p = New(Options{ParentCache: filepath.Join(file, "folder")})
-	err := p.SDR(t.Context(), v.seal(t), t.TempDir(), nil)
+	err := p.SDR(t.Context(), v.Seal(t), t.TempDir(), nil)
 	require.ErrorContains(t, err, "sdr s-t01000-2: parent cache: ")
 	fault, ok := jobs.Classify(t.Context(), err)
 	require.True(t, ok)
@@ -79,7 +80,7 @@ func TestSDRStopsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	err := New(Options{}).SDR(ctx, vectorNamed(t, "8m-cc").seal(t), dir, func(jobs.Progress) { cancel() })
+	err := New(Options{}).SDR(ctx, provertest.Named(t, "8m-cc").Seal(t), dir, func(jobs.Progress) { cancel() })
 	require.ErrorIs(t, err, context.Canceled)
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -88,13 +89,12 @@ func TestSDRStopsWithItsContext(t *testing.T) {
 
 func TestSealsThatCannotBe(t *testing.T) {
 	t.Parallel()
-	p, good := New(Options{}), vectorNamed(t, "2k-cc").seal(t)
+	p, good := New(Options{}), provertest.Named(t, "2k-cc").Seal(t)
 	for what, c := range map[string]struct {
 		change func(*jobs.Seal)
 		class  jobs.FaultClass
 		text   string
 	}{
-		"synthetic":       {func(s *jobs.Seal) { s.Proof = 10 }, jobs.Rejected, "synthetic"},
 		"non-interactive": {func(s *jobs.Seal) { s.Proof = 15 }, jobs.Rejected, "non-interactive"},
 		"unknown proof":   {func(s *jobs.Seal) { s.Proof = 99 }, jobs.Rejected, "seal proof 99"},
 		"negative proof":  {func(s *jobs.Seal) { s.Proof = -1 }, jobs.Rejected, "seal proof -1"},

@@ -11,59 +11,37 @@ import (
 )
 
 // nodeSize is the length of a node in bytes: a field element or a SHA-256 digest.
-const nodeSize = 32
+const nodeSize = jobs.NodeSize
 
-// octArity is the arity of every base tree over replicas and columns.
-const octArity = 8
+// maxArity is the largest arity of a tree: that of every base tree over replicas and
+// columns.
+const maxArity = 8
 
 // Shape is what a sector size fixes: its trees, layers and challenges.
 type Shape struct {
-	Size             abi.SectorSize
-	Base, Sub, Top   int // arities of tree-c and tree-r-last from the leaves up; 0 is none
-	Layers           int
+	jobs.Shape
 	Challenges       int // in each partition
 	Partitions       int // of the interactive proof
 	NonInteractive   int // partitions of NI-PoRep
 	MaxDiscardedRows int // rows of tree-r-last above the leaves that are not stored, at most
 }
 
-func testShape(size abi.SectorSize, sub, top int) Shape {
-	return Shape{size, octArity, sub, top, 2, 2, 1, 13, 2}
-}
-
-func mainnetShape(size abi.SectorSize, sub, top int) Shape {
-	return Shape{size, octArity, sub, top, 11, 18, 10, 126, 2}
-}
-
-// Shapes lists every sector size that the proofs know.
-var Shapes = []Shape{
-	testShape(2<<10, 0, 0),
-	testShape(4<<10, 2, 0),
-	testShape(16<<10, 8, 0),
-	testShape(32<<10, 8, 2),
-	testShape(8<<20, 0, 0),
-	testShape(16<<20, 2, 0),
-	testShape(512<<20, 0, 0),
-	testShape(1<<30, 2, 0),
-	mainnetShape(32<<30, 8, 0),
-	mainnetShape(64<<30, 8, 2),
+// shapeOf adds the challenges: few for the sizes that are for tests.
+func shapeOf(s jobs.Shape) Shape {
+	if s.Size < 32<<30 {
+		return Shape{s, 2, 1, 13, 2}
+	}
+	return Shape{s, 18, 10, 126, 2}
 }
 
 // ShapeOf gives the shape of a sector size.
 func ShapeOf(size abi.SectorSize) (Shape, error) {
-	for _, s := range Shapes {
-		if s.Size == size {
-			return s, nil
-		}
+	s, err := jobs.ShapeOf(size)
+	if err != nil {
+		return Shape{}, err
 	}
-	return Shape{}, jobs.Failf(jobs.Rejected, "no proof has sectors of %d bytes", size)
+	return shapeOf(s), nil
 }
-
-// Nodes is the number of 32-byte nodes in a layer.
-func (s Shape) Nodes() int { return int(s.Size / nodeSize) }
-
-// BaseTrees is how many base trees the replica is cut into, each with its own files.
-func (s Shape) BaseTrees() int { return max(1, s.Sub) * max(1, s.Top) }
 
 // forest is the tree over columns or the replica.
 func (s Shape) forest() forest {
@@ -110,7 +88,7 @@ type spec struct {
 	version version
 }
 
-// interactive gives the spec of a proof whose challenges come from the seed alone.
+// interactive gives the spec of a proof whose challenges come from a seed of the chain.
 func interactive(proof abi.RegisteredSealProof) (spec, error) {
 	size, err := proof.SectorSize()
 	if err != nil {
@@ -121,19 +99,25 @@ func interactive(proof abi.RegisteredSealProof) (spec, error) {
 		return spec{}, err
 	}
 	s := spec{shape, proof, version(int(proof) / len(sizeNames))}
-	if s.version > v11 {
-		return spec{}, jobs.Failf(jobs.Rejected, "package native does not support synthetic and non-interactive proofs yet (seal proof %d): use backend filcrypto", proof)
+	if s.version > v11Synthetic {
+		return spec{}, jobs.Failf(jobs.Rejected, "seal proof %d is non-interactive: package native seals numbers 0 to %d", proof, 3*len(sizeNames)-1)
 	}
 	return s, nil
 }
+
+// synthetic says that the replica's proofs are made before the seed is known.
+func (s spec) synthetic() bool { return s.version == v11Synthetic }
 
 func (s spec) sizeName() string { return sizeNames[int(s.proof)%len(sizeNames)] }
 
 // name is the registered proof as rust-fil-proofs spells it; treeName is the key of
 // the tree shape in its JSON, which never got a version.
 func (s spec) name() string {
-	if s.version == v11 {
+	switch s.version {
+	case v11:
 		return s.treeName() + "_1"
+	case v11Synthetic:
+		return s.treeName() + "_1_Feat_SyntheticPoRep"
 	}
 	return s.treeName()
 }

@@ -6,17 +6,19 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/ffi/provertest"
 )
 
 // BenchmarkStages times each stage by itself at 8 MiB on one thread, the graph from a
 // parent cache where one is needed. MB/s are of sector.
 func BenchmarkStages(b *testing.B) {
-	v := vectorNamed(b, "8m-data")
+	v := provertest.Named(b, "8m-data")
 	_, s, f := sealed(b, v)
 	p := New(Options{Threads: 1, ParentCache: b.TempDir()})
 	c1, err := p.C1(b.Context(), s, f)
 	require.NoError(b, err)
-	data, pieces := v.data(), v.pieces(b)
+	data, pieces := v.Data(), v.Pieces()
 	for name, do := range map[string]func() error{
 		"tree_d": func() error {
 			pieces[0].Reader = bytes.NewReader(data)

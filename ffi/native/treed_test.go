@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/ffi/native/fr32"
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -69,10 +70,10 @@ func TestTreeDAlignsPieces(t *testing.T) {
 
 func TestTreeDIsTheSameOnAnyThreads(t *testing.T) {
 	t.Parallel()
-	v := vectorNamed(t, "8m-data")
+	v := provertest.Named(t, "8m-data")
 	for _, threads := range []int{1, 4} {
 		var last jobs.Progress
-		got, err := New(Options{Threads: threads}).TreeD(t.Context(), v.Proof, t.TempDir(), v.pieces(t), func(p jobs.Progress) {
+		got, err := New(Options{Threads: threads}).TreeD(t.Context(), v.Proof, t.TempDir(), v.Pieces(), func(p jobs.Progress) {
 			require.Greater(t, p.Done, last.Done)
 			last = p
 		})

@@ -13,8 +13,8 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// TreeRC makes tree-c, the sealed file, tree-r-last and both aux files. See
-// [jobs.Prover]. Memory does not grow with the sector.
+// TreeRC makes tree-c, the sealed file, tree-r-last, both aux files, and synthetic
+// proofs for seals of their type. See [jobs.Prover]. Memory does not grow with the sector.
 func (p *Prover) TreeRC(ctx context.Context, s jobs.Seal, f jobs.Folders, report func(jobs.Progress)) (cid.Cid, error) {
 	r, err := newReplica(s)
 	if err != nil {
@@ -48,7 +48,14 @@ func (r replica) writeTrees(ctx context.Context, threads int, f jobs.Folders, re
 	if err := writeFile(filepath.Join(f.Cache, jobs.TAuxFile), r.tAux(f.Cache)); err != nil {
 		return node{}, err
 	}
-	return poseidonHash(commC, commRLast)
+	commR, err := poseidonHash(commC, commRLast)
+	if err != nil || !r.synthetic() {
+		return commR, err
+	}
+	if err := r.writeSynthetic(ctx, threads, f, commR, report); err != nil {
+		return node{}, fmt.Errorf("synthetic proofs: %w", err)
+	}
+	return commR, nil
 }
 
 // inputs are the files that the trees and the vanilla proof read.
@@ -79,7 +86,7 @@ func (r replica) openInputs(cache string) (in inputs, err error) {
 		return in, f
 	}
 	for layer := 1; layer <= r.Layers; layer++ {
-		l, err := openNodes(filepath.Join(cache, layerFile(layer)), r.Nodes())
+		l, err := openNodes(filepath.Join(cache, jobs.LayerFile(layer)), r.Nodes())
 		if err != nil {
 			return in, err
 		}
@@ -103,7 +110,7 @@ func (in inputs) key() input { return in.layers[len(in.layers)-1] }
 func (r replica) treeC(ctx context.Context, threads int, in inputs, cache string, report func(jobs.Progress)) (node, error) {
 	f := r.forest()
 	return f.grow(func(k int) (node, error) {
-		out, err := createForest(cache, treeC, f, k)
+		out, err := createForest(cache, jobs.TreeC, f, k)
 		if err != nil {
 			return node{}, err
 		}
@@ -114,7 +121,7 @@ func (r replica) treeC(ctx context.Context, threads int, in inputs, cache string
 			hasher: func() rowHasher { return poseidon.NewBatch(t.arity) },
 			source: func(chunk int) leafSource { return newColumnSource(in.layers, start, chunk, threads) },
 			sink:   func(row, first int, nodes []byte) error { return out.putNodes(t.first(row)+first, nodes) },
-			report: func(n int) { tell(report, treeC, start+n, r.Nodes()) },
+			report: func(n int) { tell(report, jobs.TreeC, start+n, r.Nodes()) },
 		}.run(ctx, threads)
 		if err != nil {
 			return node{}, err
@@ -176,7 +183,7 @@ func (r replica) treeR(ctx context.Context, threads int, in inputs, f jobs.Folde
 }
 
 func (r replica) baseTreeR(ctx context.Context, threads int, in inputs, cache string, sealed *output, k int, report func(jobs.Progress)) (node, error) {
-	rows, err := createForest(cache, treeR, r.forest(), k)
+	rows, err := createForest(cache, jobs.TreeR, r.forest(), k)
 	if err != nil {
 		return node{}, err
 	}
@@ -199,7 +206,7 @@ func (r replica) baseTreeR(ctx context.Context, threads int, in inputs, cache st
 				return rows.putNodes(t.first(row)-t.first(stored)+first, nodes)
 			}
 		},
-		report: func(n int) { tell(report, treeR, start+n, r.Nodes()) },
+		report: func(n int) { tell(report, jobs.TreeR, start+n, r.Nodes()) },
 	}.run(ctx, threads)
 	if err != nil {
 		return node{}, err
@@ -253,7 +260,7 @@ func (r replica) tAux(cache string) []byte {
 		store(fmt.Sprintf("layer-%d", layer), r.Nodes(), 0)
 	}
 	store("tree-d", r.Shape.data().nodes(0), 0)
-	store(treeR, r.base().nodes(0), r.DiscardedRows())
-	store(treeC, r.base().nodes(0), 0)
+	store(jobs.TreeR, r.base().nodes(0), r.DiscardedRows())
+	store(jobs.TreeC, r.base().nodes(0), 0)
 	return b
 }

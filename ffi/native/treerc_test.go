@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/ffi/native/poseidon"
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -50,7 +51,7 @@ func decodeTAux(t *testing.T, b []byte) (stores []store) {
 
 func TestTAux(t *testing.T) {
 	t.Parallel()
-	_, _, f := sealed(t, vectorNamed(t, "2k-cc"))
+	_, _, f := sealed(t, provertest.Named(t, "2k-cc"))
 	b, err := os.ReadFile(filepath.Join(f.Cache, jobs.TAuxFile))
 	require.NoError(t, err)
 	require.Equal(t, []store{
@@ -66,7 +67,7 @@ func TestTAux(t *testing.T) {
 // and removes.
 func TestFileNamesAreTheDomains(t *testing.T) {
 	t.Parallel()
-	_, s, f := sealed(t, vectorNamed(t, "2k-cc"))
+	_, s, f := sealed(t, provertest.Named(t, "2k-cc"))
 	var got []string
 	entries, err := os.ReadDir(f.Cache)
 	require.NoError(t, err)
@@ -81,9 +82,9 @@ func TestFileNamesAreTheDomains(t *testing.T) {
 
 func TestTreeRCRefusesOtherInputs(t *testing.T) {
 	t.Parallel()
-	p, s, f := sealed(t, vectorNamed(t, "2k-data"))
+	p, s, f := sealed(t, provertest.Named(t, "2k-data"))
 	other := s
-	other.CommD = vectorNamed(t, "2k-cc").seal(t).CommD
+	other.CommD = provertest.Named(t, "2k-cc").Seal(t).CommD
 	_, err := p.TreeRC(t.Context(), other, f, nil)
 	require.ErrorContains(t, err, "tree_rc s-t01000-2: ")
 	require.ErrorContains(t, err, "build tree-d again")
@@ -91,13 +92,13 @@ func TestTreeRCRefusesOtherInputs(t *testing.T) {
 	require.Equal(t, jobs.Input, fault.Class)
 	require.Equal(t, jobs.TreeD, fault.From)
 
-	require.NoError(t, os.Truncate(filepath.Join(f.Cache, layerFile(1)), 2016))
+	require.NoError(t, os.Truncate(filepath.Join(f.Cache, jobs.LayerFile(1)), 2016))
 	_, err = p.TreeRC(t.Context(), s, f, nil)
 	require.ErrorContains(t, err, "has 2016 bytes, not 2048")
 	fault, _ = jobs.Classify(t.Context(), err)
 	require.Equal(t, jobs.Input, fault.Class)
 
-	require.NoError(t, os.Remove(filepath.Join(f.Cache, layerFile(1))))
+	require.NoError(t, os.Remove(filepath.Join(f.Cache, jobs.LayerFile(1))))
 	_, err = p.TreeRC(t.Context(), s, f, nil)
 	fault, _ = jobs.Classify(t.Context(), err)
 	require.Equal(t, jobs.Input, fault.Class)
@@ -105,7 +106,7 @@ func TestTreeRCRefusesOtherInputs(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _, g := sealed(t, vectorNamed(t, "2k-data"))
+	_, _, g := sealed(t, provertest.Named(t, "2k-data"))
 	_, err = p.TreeRC(ctx, s, g, nil)
 	require.ErrorIs(t, err, context.Canceled)
 }
@@ -183,9 +184,11 @@ func (m *memorySource) leaves(dst []byte) error {
 
 func TestShapes(t *testing.T) {
 	t.Parallel()
-	for _, s := range Shapes {
+	for _, known := range jobs.Shapes {
+		s := shapeOf(known)
 		base := s.base()
 		require.Equal(t, s.Nodes(), base.leaves*s.BaseTrees())
+		require.Equal(t, s.BaseTrees(), s.forest().trees())
 		require.Equal(t, 1, base.width(base.height()), "%d bytes: base trees are full", s.Size)
 	}
 	s, err := ShapeOf(32 << 30)

@@ -11,15 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/ffi/native/fr32"
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 func TestUnsealRanges(t *testing.T) {
 	t.Parallel()
-	v := vectorNamed(t, "2k-data")
+	v := provertest.Named(t, "2k-data")
 	p, s, f := sealed(t, v)
-	data := v.data()
-	s.CommR, s.Seed = vectorNamed(t, "2k-cc").seal(t).CommR, nil // not needed
+	data := v.Data()
+	s.CommR, s.Seed = provertest.Named(t, "2k-cc").Seal(t).CommR, nil // not needed
 	scratch := t.TempDir()
 	for _, r := range [][2]uint64{{0, 0}, {0, 1}, {0, 127}, {126, 1}, {126, 2}, {127, 127}, {1, 2031}, {2031, 1}, {2032, 0}, {300, 1000}} {
 		var out bytes.Buffer
@@ -39,10 +40,10 @@ func TestUnsealRanges(t *testing.T) {
 func TestUnsealReusesKeys(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "keys")
-	steps := func(p *Prover, v vector, s jobs.Seal, f jobs.Folders, offset uint64) (steps []string) {
+	steps := func(p *Prover, v provertest.Vector, s jobs.Seal, f jobs.Folders, offset uint64) (steps []string) {
 		var out bytes.Buffer
 		require.NoError(t, p.Unseal(t.Context(), s, f.Sealed, "", offset, 500, &out, func(p jobs.Progress) { steps = append(steps, p.Step) }))
-		if data := v.data(); data != nil {
+		if data := v.Data(); data != nil {
 			require.Equal(t, data[offset:offset+500], out.Bytes())
 		} else {
 			require.Equal(t, make([]byte, 500), out.Bytes())
@@ -50,7 +51,7 @@ func TestUnsealReusesKeys(t *testing.T) {
 		return steps
 	}
 	made, reused := []string{"layer 1/2", "layer 2/2", "decode"}, []string{"decode"}
-	v, w := vectorNamed(t, "2k-data"), vectorNamed(t, "2k-cc")
+	v, w := provertest.Named(t, "2k-data"), provertest.Named(t, "2k-cc")
 	plain, s, f := sealed(t, v)
 	p := plain.WithKeys(folder)
 	require.Equal(t, made, steps(p, v, s, f, 0))
@@ -65,7 +66,7 @@ func TestUnsealReusesKeys(t *testing.T) {
 	require.NoError(t, err)
 	key, err := os.ReadFile(filepath.Join(folder, hex.EncodeToString(id[:])+".key"))
 	require.NoError(t, err)
-	require.Equal(t, v.Files[layerFile(2)], digest(key))
+	require.Equal(t, v.Files[jobs.LayerFile(2)], digest(key))
 	require.NoError(t, os.Truncate(filepath.Join(folder, hex.EncodeToString(id[:])+".key"), 100))
 	require.ErrorContains(t, p.Unseal(t.Context(), s, f.Sealed, "", 0, 1, new(bytes.Buffer), nil), "has 100 bytes")
 
@@ -113,7 +114,7 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, errPipe }
 
 func TestUnsealFaults(t *testing.T) {
 	t.Parallel()
-	v := vectorNamed(t, "2k-data")
+	v := provertest.Named(t, "2k-data")
 	p, s, f := sealed(t, v)
 	err := p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), 0, 100, brokenPipe{}, nil)
 	require.ErrorIs(t, err, errPipe)
@@ -126,7 +127,7 @@ func TestUnsealFaults(t *testing.T) {
 	require.NoError(t, os.WriteFile(f.Sealed, b, 0o600))
 	var out bytes.Buffer
 	require.NoError(t, p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), 0, 2032, &out, nil))
-	require.False(t, bytes.Equal(v.data(), out.Bytes()), "a flipped byte of the replica shows in the data")
+	require.False(t, bytes.Equal(v.Data(), out.Bytes()), "a flipped byte of the replica shows in the data")
 
 	require.NoError(t, os.Truncate(f.Sealed, 2047))
 	err = p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), 0, 1, &out, nil)

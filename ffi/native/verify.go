@@ -80,7 +80,7 @@ func (v verifier) proof(p *vanillaProof) error {
 	if len(partitions) != v.Partitions {
 		return fmt.Errorf("%d partitions, want %d", len(partitions), v.Partitions)
 	}
-	challenges := v.challenges(v.seed)
+	challenges := v.challenges(v.seed, v.commR)
 	for k, partition := range partitions {
 		if len(partition) != v.Challenges {
 			return fmt.Errorf("partition %d has %d challenges, want %d", k, len(partition), v.Challenges)
@@ -96,10 +96,6 @@ func (v verifier) proof(p *vanillaProof) error {
 }
 
 func (v verifier) challenge(p *challengeProof, c uint64) error {
-	data := forest{base: v.Shape.data()}
-	if err := data.holds(&p.CommD, c, v.commD, shaNodes); err != nil {
-		return fmt.Errorf("tree-d: %w", err)
-	}
 	commC, commRLast := p.Columns.Challenged.Inclusion.Root, p.CommR.Root
 	if commR, err := poseidonHash(commC, commRLast); err != nil || commR != v.commR {
 		return fmt.Errorf("the roots of tree-c and tree-r-last do not compose to CommR")
@@ -109,6 +105,15 @@ func (v verifier) challenge(p *challengeProof, c uint64) error {
 	}
 	if err := v.columns(&p.Columns, c, commC); err != nil {
 		return err
+	}
+	return v.hashed(p, c)
+}
+
+// hashed checks what SHA-256 binds: the data in CommD, and the labels.
+func (v verifier) hashed(p *challengeProof, c uint64) error {
+	data := forest{base: v.Shape.data()}
+	if err := data.holds(&p.CommD, c, v.commD, shaNodes); err != nil {
+		return fmt.Errorf("tree-d: %w", err)
 	}
 	return v.labels(p, c)
 }
@@ -152,7 +157,7 @@ func (v verifier) column(p *columnProof, index uint32, commC node) error {
 }
 
 // labels checks the node's label in every layer, and that the replica is the last
-// one plus the data. The columns are checked before.
+// one plus the data. That the columns are whole is checked before.
 func (v verifier) labels(p *challengeProof, c uint64) error {
 	if len(p.Labels) != v.Layers {
 		return fmt.Errorf("%d labels, want %d", len(p.Labels), v.Layers)

@@ -10,21 +10,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 // example is filecoin-ffi's own C1 output and the seal it is for.
 func example(t testing.TB) (jobs.Seal, []byte) {
-	c1, err := os.ReadFile("testdata/c1-2k-data.json")
-	require.NoError(t, err)
-	return vectorNamed(t, "2k-data").seal(t), c1
+	return provertest.Named(t, "2k-data").Seal(t), provertest.C1Output(t)
 }
 
 func TestVerifyVanillaBindsTheSeal(t *testing.T) {
 	t.Parallel()
 	good, c1 := example(t)
 	require.NoError(t, VerifyVanilla(good, c1))
-	other := vectorNamed(t, "2k-cc").seal(t)
+	other := provertest.Named(t, "2k-cc").Seal(t)
 	for what, change := range map[string]func(*jobs.Seal){
 		"miner":      func(s *jobs.Seal) { s.ID.Miner++ },
 		"number":     func(s *jobs.Seal) { s.ID.Number++ },
@@ -72,7 +71,7 @@ func TestVerifyVanillaChecksEveryField(t *testing.T) {
 	challenge := reflect.TypeFor[challengeProof]()
 	eachValue(reflect.ValueOf(proof).Elem(), "", challenge, refused(func() error { return v.proof(proof) }))
 	partition := proof.Proofs["StackedDrg2KiBV1"][0]
-	for i, c := range v.challenges(v.seed) {
+	for i, c := range v.challenges(v.seed, v.commR) {
 		check := refused(func() error { return v.challenge(&partition[i], c) })
 		eachValue(reflect.ValueOf(&partition[i]).Elem(), fmt.Sprintf("challenge %d", i), nil, check)
 	}
@@ -179,8 +178,8 @@ func FuzzVerifyVanilla(f *testing.F) {
 // TestC1RefusesAReplicaThatDoesNotProve damages each file that C1 reads.
 func TestC1RefusesAReplicaThatDoesNotProve(t *testing.T) {
 	t.Parallel()
-	v := vectorNamed(t, "2k-data")
-	for _, name := range []string{"sealed", treeCFile, treeRFile, layerFile(1), layerFile(2), jobs.TreeDFile} {
+	v := provertest.Named(t, "2k-data")
+	for _, name := range []string{"sealed", treeCFile, treeRFile, jobs.LayerFile(1), jobs.LayerFile(2), jobs.TreeDFile} {
 		p, s, f := sealed(t, v)
 		path := f.Cache + "/" + name
 		b, err := os.ReadFile(path)
@@ -202,7 +201,7 @@ func TestC1RefusesAReplicaThatDoesNotProve(t *testing.T) {
 // with.
 func TestVerifyVanillaRefusesForgers(t *testing.T) {
 	t.Parallel()
-	v := vectorNamed(t, "2k-data")
+	v := provertest.Named(t, "2k-data")
 	garbage := make([]byte, v.Size)
 	for i := range garbage {
 		garbage[i] = byte(i) &^ 0xc0
@@ -253,12 +252,13 @@ func TestVerifyVanillaRefusesForgers(t *testing.T) {
 		s.CommR, err = replicaCID(commR)
 		require.NoError(t, err)
 
-		o.columns, err = openForest(f.Cache, treeC, r.forest(), 0)
+		o.columns, err = openForest(f.Cache, jobs.TreeC, r.forest(), 0)
 		require.NoError(t, err)
-		o.rows, err = openForest(f.Cache, treeR, r.forest(), o.rows.lowest)
+		o.rows, err = openForest(f.Cache, jobs.TreeR, r.forest(), o.rows.lowest)
 		require.NoError(t, err)
-		o.sealed, err = openNodes(f.Sealed, r.Nodes())
+		changed, err := openNodes(f.Sealed, r.Nodes())
 		require.NoError(t, err)
+		o.low = newLowRows(changed, r.Base, o.rows.lowest)
 		c1, err := o.prove(t.Context(), node(s.Seed), commR)
 		require.NoError(t, err)
 		err = VerifyVanilla(s, c1)
@@ -269,7 +269,7 @@ func TestVerifyVanillaRefusesForgers(t *testing.T) {
 		require.NoError(t, err, forger.name)
 
 		// Even an honest prover cannot claim a CommR that its trees do not have.
-		other := vectorNamed(t, "2k-cc").seal(t)
+		other := provertest.Named(t, "2k-cc").Seal(t)
 		s.CommR = other.CommR
 		commR, err = replicaCommitment(other.CommR)
 		require.NoError(t, err)

@@ -40,7 +40,6 @@ func badSeals(t *testing.T, p jobs.Prover) {
 		class  jobs.FaultClass
 		text   string
 	}{
-		"synthetic":       {func(s *jobs.Seal) { s.Proof = 10 }, jobs.Rejected, "seal proof 10"},
 		"non-interactive": {func(s *jobs.Seal) { s.Proof = 15 }, jobs.Rejected, "seal proof 15"},
 		"unknown proof":   {func(s *jobs.Seal) { s.Proof = 99 }, jobs.Rejected, "seal proof 99"},
 		"negative proof":  {func(s *jobs.Seal) { s.Proof = -1 }, jobs.Rejected, "seal proof -1"},

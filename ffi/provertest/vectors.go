@@ -42,8 +42,16 @@ func Vectors(t testing.TB) []Vector {
 	require.NoError(t, err)
 	var v struct{ Cases []Vector }
 	require.NoError(t, json.Unmarshal(raw, &v))
-	require.Len(t, v.Cases, 6)
+	require.Len(t, v.Cases, 8)
 	return v.Cases
+}
+
+// C1Output is filecoin-ffi's C1 output of vector 2k-data, kept whole so that a
+// difference shows where it is.
+func C1Output(t testing.TB) []byte {
+	b, err := testdata.ReadFile("testdata/c1-2k-data.json")
+	require.NoError(t, err)
+	return b
 }
 
 // Named gives one of them.

@@ -16,13 +16,14 @@ import (
 
 // demoFlags say what the demo seals.
 type demoFlags struct {
-	data    string
-	size    string
-	keep    bool
-	wait    bool
-	corrupt bool
-	epoch   time.Duration
-	prover  string
+	data      string
+	size      string
+	keep      bool
+	wait      bool
+	corrupt   bool
+	epoch     time.Duration
+	prover    string
+	synthetic bool
 }
 
 func (a *app) demoCmd() *cobra.Command {
@@ -41,6 +42,7 @@ GPU). The data is then decoded in an empty folder from the stored replicas alone
 	flags.StringVar(&f.size, "sector-size", "8MiB", "2KiB or 8MiB")
 	flags.BoolVar(&f.keep, "keep", false, "keep the demo's folder")
 	flags.StringVar(&f.prover, "prover", jobs.NativeProver, "native, or filcrypto: real proofs on the CPU, with test parameters (make demo-ffi)")
+	flags.BoolVar(&f.synthetic, "synthetic", false, "with synthetic proofs: layers go before pre-commit")
 	flags.BoolVar(&f.wait, "wait", false, "when all is done, keep the pages up until Ctrl-C")
 	flags.BoolVar(&f.corrupt, "corrupt", false, "flip one byte of a stored replica")
 	flags.DurationVar(&f.epoch, "epoch", 100*time.Millisecond, "time between two epochs of the embedded node")
@@ -110,7 +112,7 @@ func (w *demoWorld) run(ctx context.Context, input string, f demoFlags) (*demoRe
 	if err != nil {
 		return nil, err
 	}
-	ids, err := w.add(ctx, input)
+	ids, err := w.add(ctx, input, f)
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +141,9 @@ func (w *demoWorld) run(ctx context.Context, input string, f demoFlags) (*demoRe
 }
 
 // add adds the input and one sector without data, as an operator would.
-func (w *demoWorld) add(ctx context.Context, input string) ([]jobs.SectorID, error) {
+func (w *demoWorld) add(ctx context.Context, input string, f demoFlags) ([]jobs.SectorID, error) {
 	op := &app{in: w.app.in, out: io.Discard, err: io.Discard, json: true, config: w.file("operator"), alone: true, flags: map[string]string{}}
-	if err := op.addFile(ctx, input, addFlags{}); err != nil {
+	if err := op.addFile(ctx, input, addFlags{intakeFlags: intakeFlags{synthetic: f.synthetic}}); err != nil {
 		return nil, err
 	}
 	in, stop, err := op.intake(ctx, intakeFlags{})
@@ -149,7 +151,7 @@ func (w *demoWorld) add(ctx context.Context, input string) ([]jobs.SectorID, err
 		return nil, err
 	}
 	defer stop()
-	if err := op.pledge(ctx, in, 1, intakeFlags{}); err != nil {
+	if err := op.pledge(ctx, in, 1, intakeFlags{synthetic: f.synthetic}); err != nil {
 		return nil, err
 	}
 	return w.store.All(ctx, nil)

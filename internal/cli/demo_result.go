@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/filecoin-project/go-state-types/abi"
 
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
@@ -25,14 +26,15 @@ type demoResult struct {
 }
 
 type demoSector struct {
-	Sector jobs.SectorID          `json:"sector"`
-	Raw    uint64                 `json:"data_bytes"` // 0: committed capacity
-	CommD  string                 `json:"comm_d"`
-	CommR  string                 `json:"comm_r"`
-	State  jobs.Outcome           `json:"state"`
-	Epoch  int64                  `json:"committed_epoch"` // as the chain says
-	GPU    string                 `json:"c2_queue"`
-	Stages map[jobs.Stage]float64 `json:"seconds"` // from claim to done
+	Sector jobs.SectorID           `json:"sector"`
+	Proof  abi.RegisteredSealProof `json:"seal_proof"`
+	Raw    uint64                  `json:"data_bytes"` // 0: committed capacity
+	CommD  string                  `json:"comm_d"`
+	CommR  string                  `json:"comm_r"`
+	State  jobs.Outcome            `json:"state"`
+	Epoch  int64                   `json:"committed_epoch"` // as the chain says
+	GPU    string                  `json:"c2_queue"`
+	Stages map[jobs.Stage]float64  `json:"seconds"` // from claim to done
 }
 
 // collect asks record, log and chain what became of the sectors.
@@ -60,7 +62,7 @@ func (w *demoWorld) collect(ctx context.Context, ids []jobs.SectorID) (*demoResu
 			return nil, err
 		}
 		s := demoSector{
-			Sector: id, CommD: r.CommD.String(), CommR: r.CommR.String(), State: r.Outcome,
+			Sector: id, Proof: r.Proof, CommD: r.CommD.String(), CommR: r.CommR.String(), State: r.Outcome,
 			Epoch: int64(on.Sector.Activation), GPU: r.Stage(jobs.C2).Queue, Stages: stageSeconds(log),
 		}
 		for _, p := range r.Pieces {

@@ -185,8 +185,13 @@ func demoRoom(f demoFlags, input string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if f.synthetic {
+		if proof, err = jobs.SyntheticOf(proof); err != nil {
+			return 0, err
+		}
+	}
 	sectors := len(split(uint64(info.Size()), size)) + 1 // one more is pledged
-	return jobs.SealingSpace(uint64(size)) * uint64(sectors), nil
+	return jobs.SealingSpace(proof) * uint64(sectors), nil
 }
 
 func (w *demoWorld) startNode(f demoFlags) error {

@@ -139,11 +139,7 @@ func (d *doctor) paths(s surroundings) {
 			width += max(1, l.Width)
 		}
 	}
-	size, err := s.proof().SectorSize()
-	if err != nil {
-		size = 0 // no miner is known, which has been said
-	}
-	need := uint64(width) * jobs.SealingSpace(uint64(size))
+	need := uint64(width) * jobs.SealingSpace(s.proof()) // 0 where no miner is known, which has been said
 	switch {
 	case width > 0 && !sealing:
 		d.fail("paths", "lpseal storage attach --init --seal DIR", "there are sdr lanes, and no path for sealing")

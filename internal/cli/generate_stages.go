@@ -15,7 +15,7 @@ import (
 func writeStages(w io.Writer) error {
 	heading(w, "Stages", `The pipeline is one table in the program, `+"`jobs.Stages`"+`; queues, timeouts, pages, metrics and the fault
 tests are made from it. `+"`lpseal stages`"+` prints it.`)
-	fmt.Fprint(w, "\n## The pipeline\n\nAn arrow says what must be done first. A dotted one is chain randomness that the stage is bound to; `landed` means that\nthe chain shows the message's effect at confidence.\n\n")
+	fmt.Fprint(w, "\n## The pipeline\n\nAn arrow says what must be done first. A dotted one is chain randomness that the stage is bound to; `landed` means that\nthe chain shows the message's effect at confidence. Sectors with synthetic proofs take another order where the table says so.\n\n")
 	writePipeline(w)
 	var stages, recovery [][]string
 	for _, r := range jobs.Stages {
@@ -26,7 +26,7 @@ tests are made from it. `+"`lpseal stages`"+` prints it.`)
 			continue
 		}
 		stages = append(stages, []string{
-			code(r.Stage), r.Title, or(list(r.After), "–"), or(string(r.Draw), "–"), list(r.Classes), place(r.Place),
+			code(r.Stage), r.Title, or(after(r.After, r.AfterSynthetic), "–"), or(string(r.Draw), "–"), list(r.Classes), place(r.Place),
 			yes(r.Heavy), r.Timeout.String(), strconv.Itoa(r.MaxRetry), code(r.Stage.TaskType()),
 		})
 	}

@@ -101,14 +101,16 @@ func (c *cluster) miners() []abi.ActorID {
 // adds sectors and explains.
 func (c *cluster) scheduler(node jobs.Chain, name string) (*scheduler.Scheduler, error) {
 	ranges := map[abi.ActorID][]sectors.Range{}
+	synthetic := map[abi.ActorID]bool{}
 	for _, m := range c.cfg.Miners {
+		synthetic[abi.ActorID(m.ID)] = m.Synthetic
 		for _, r := range m.Ranges {
 			ranges[abi.ActorID(m.ID)] = append(ranges[abi.ActorID(m.ID)], sectors.Range{From: r.First, To: r.Last})
 		}
 	}
 	return scheduler.New(scheduler.Options{
 		Store: c.store, Queues: c.queues, Chain: node, Policy: c.cfg.Policy.Jobs(),
-		Log: c.logs.of("scheduler"), Period: c.cfg.Scheduler.Period, Name: name, Ranges: ranges,
+		Log: c.logs.of("scheduler"), Period: c.cfg.Scheduler.Period, Name: name, Ranges: ranges, Synthetic: synthetic,
 	})
 }
 

@@ -27,12 +27,14 @@ type intakeFlags struct {
 	expiration int64
 	duration   string
 	keep       bool
+	synthetic  bool
 }
 
 func (f *intakeFlags) on(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.miner, "miner", "", "miner (default the one in the configuration)")
 	cmd.Flags().Int64Var(&f.expiration, "expiration", 0, "epoch the sectors shall live to (default the longest allowed)")
 	cmd.Flags().StringVar(&f.duration, "duration", "", "how long the sectors shall live from now on, in days as 540d or in epochs; about 211d to 1278d (default the longest allowed)")
+	cmd.Flags().BoolVar(&f.synthetic, "synthetic", false, "with synthetic proofs: layers go before pre-commit (also by miners[].synthetic)")
 }
 
 // request is what the flags ask for, pieces aside.
@@ -41,7 +43,7 @@ func (f *intakeFlags) request(miner abi.ActorID) (scheduler.Request, error) {
 	if err != nil {
 		return scheduler.Request{}, err
 	}
-	return scheduler.Request{Miner: miner, KeepUnsealed: f.keep, Expiration: abi.ChainEpoch(f.expiration), Duration: duration}, nil
+	return scheduler.Request{Miner: miner, KeepUnsealed: f.keep, Expiration: abi.ChainEpoch(f.expiration), Duration: duration, Synthetic: f.synthetic}, nil
 }
 
 // lifetime reads days or epochs. A day has 2,880 epochs on every network, as the actors count.

@@ -150,7 +150,7 @@ func (p *root) room(r *jobs.Record) error {
 	if err != nil {
 		return err
 	}
-	need := jobs.SealingSpace(r.SectorSize())
+	need := jobs.SealingSpace(r.Proof)
 	need -= min(need, p.used(r.ID))
 	if fsys.free < need {
 		return jobs.Failf(jobs.Busy, "path %s has %d bytes free, but the sector still needs %d; free space or stop placing sectors there", p.dir, fsys.free, need)

@@ -116,7 +116,8 @@ func unread(r *jobs.Record) []string {
 			need[n] = true
 		}
 	}
-	if !done(jobs.C1) { // tree_rc and c1
+	opened := r.Proof.IsSynthetic() && done(jobs.TreeRC) // c1 selects from what tree_rc opened
+	if !done(jobs.C1) && !opened {                       // tree_rc and c1
 		if done(jobs.TreeD) {
 			add(jobs.TreeDFile)
 		}
@@ -131,7 +132,7 @@ func unread(r *jobs.Record) []string {
 		}
 	}
 	if done(jobs.TreeRC) && !done(jobs.C1) {
-		add(append(jobs.LastingFiles(r.Proof), jobs.SealedFile)...)
+		add(jobs.ReplicaFiles(r.Proof)...)
 	}
 	if done(jobs.C1) && !done(jobs.C2) {
 		add(jobs.C1File)

@@ -253,7 +253,7 @@ func (p *root) arrivals(id jobs.SectorID) ([]string, error) {
 // names of every sector shape.
 var knownFiles = func() map[string]bool {
 	known := map[string]bool{
-		jobs.SealedFile: true, jobs.UnsealedFile: true, jobs.C1File: true, jobs.TreeDFile: true,
+		jobs.SealedFile: true, jobs.UnsealedFile: true, jobs.C1File: true, jobs.TreeDFile: true, jobs.SyntheticFile: true,
 	}
 	for _, proof := range []abi.RegisteredSealProof{
 		abi.RegisteredSealProof_StackedDrg2KiBV1_1, abi.RegisteredSealProof_StackedDrg32GiBV1_1, abi.RegisteredSealProof_StackedDrg64GiBV1_1,

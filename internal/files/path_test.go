@@ -133,7 +133,7 @@ func TestADiskThatFillsUp(t *testing.T) {
 	requireFault(t, err, jobs.Busy)
 	require.ErrorContains(t, err, p.dir)
 	// What the sector has already is not asked for again.
-	need := jobs.SealingSpace(2048)
+	need := jobs.SealingSpace(abi.RegisteredSealProof_StackedDrg2KiBV1_1)
 	p.stat = func(string) (fileSystem, error) { return fileSystem{free: need - p.used(r.ID), total: 1 << 40}, nil }
 	_, err = h.Home(context.Background(), r)
 	require.NoError(t, err)

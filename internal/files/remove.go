@@ -57,7 +57,7 @@ func unique() string {
 	return hex.EncodeToString(b)
 }
 
-// DropLayers removes the layer files. Their digests stay in the manifest: they say
+// DropLayers removes the layer files, and what else goes with them. Their digests stay in the manifest: they say
 // what was there.
 func (h *Host) DropLayers(_ context.Context, r *jobs.Record) (err error) {
 	defer blame(&err, "drop layers of", r.ID)
@@ -66,7 +66,7 @@ func (h *Host) DropLayers(_ context.Context, r *jobs.Record) (err error) {
 		return err
 	}
 	var old []string
-	for _, name := range jobs.LayerFiles(r.Proof) {
+	for _, name := range jobs.ReleasedFiles(r.Proof) {
 		old = append(old, p.file(r.ID, name))
 	}
 	return h.discard(p, r.ID, jobs.DropLayers, old...)
@@ -142,7 +142,7 @@ func (h *Host) removeScratch(r *jobs.Record, p *root, stage jobs.Stage) error {
 func scratch(name string) bool {
 	for _, prefix := range []string{
 		"sc-02-data-layer-", "sc-02-data-tree-c", jobs.TreeDFile, jobs.C1File, ManifestFile,
-		"syn-porep-vanilla-proofs.dat", // filecoin-ffi's, with synthetic proofs
+		jobs.SyntheticFile,
 	} {
 		if strings.HasPrefix(name, prefix) {
 			return true

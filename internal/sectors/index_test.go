@@ -3,6 +3,7 @@ package sectors_test
 import (
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
@@ -68,7 +69,7 @@ func testSweep(b *bench) {
 	require.Equal(b, []jobs.SectorID{finished}, b.done())
 	space, err := b.store.Reservations(b.ctx, "p1")
 	require.NoError(b, err)
-	require.Equal(b, map[jobs.SectorID]uint64{open: jobs.SealingSpace(2048)}, space)
+	require.Equal(b, map[jobs.SectorID]uint64{open: jobs.SealingSpace(abi.RegisteredSealProof_StackedDrg2KiBV1_1)}, space)
 
 	zadd("lpseal:due", finished)
 	zadd("lpseal:due", sector(99)) // a crash before its creation

@@ -212,7 +212,7 @@ func (s *Store) mend(ctx context.Context, ids []jobs.SectorID) (m Mended, err er
 		s.mendOne(ctx, fix, g, r, &m)
 		pieces = append(pieces, indexPieces(ctx, fix, r)...)
 		if r.Home != "" && needsSpace(r) {
-			spaces = append(spaces, fix.HSetNX(ctx, pathKey(r.Home), g.id.String(), jobs.SealingSpace(r.SectorSize())))
+			spaces = append(spaces, fix.HSetNX(ctx, pathKey(r.Home), g.id.String(), jobs.SealingSpace(r.Proof)))
 		}
 	}
 	if fix.Len() == 0 {

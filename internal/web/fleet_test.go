@@ -269,7 +269,7 @@ func (f *fleet) workers() {
 		}
 		for n := 1; n <= 28; n++ {
 			if id := sector(n); homeOf(id) == host && n > 4 {
-				require.NoError(f.t, f.store.Reserve(f.ctx, "nvme-"+host, id, jobs.SealingSpace(32<<30), 14*tib))
+				require.NoError(f.t, f.store.Reserve(f.ctx, "nvme-"+host, id, jobs.SealingSpace(abi.RegisteredSealProof_StackedDrg32GiBV1_1), 14*tib))
 			}
 		}
 		for n := 18; n <= 23; n++ {

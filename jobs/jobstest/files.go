@@ -195,12 +195,12 @@ func (f *Files) Store(ctx context.Context, r *jobs.Record, report func(jobs.Prog
 	return out, nil
 }
 
-// DropLayers removes the layers.
+// DropLayers removes the released files.
 func (f *Files) DropLayers(ctx context.Context, r *jobs.Record) error {
 	if err := f.Hook.call(ctx, "DropLayers"); err != nil {
 		return err
 	}
-	for _, name := range jobs.LayerFiles(r.Proof) {
+	for _, name := range jobs.ReleasedFiles(r.Proof) {
 		if err := os.RemoveAll(f.file(r, name)); err != nil {
 			return err
 		}

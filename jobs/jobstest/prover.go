@@ -88,7 +88,11 @@ func (p *Prover) TreeRC(ctx context.Context, s jobs.Seal, f jobs.Folders, report
 		return cid.Undef, err
 	}
 	sum := sha256.Sum256(replica[:])
-	for _, name := range append(jobs.LastingFiles(s.Proof), jobs.TreeCFiles(s.Proof)...) {
+	names := append(jobs.LastingFiles(s.Proof), jobs.TreeCFiles(s.Proof)...)
+	if s.Proof.IsSynthetic() {
+		names = append(names, jobs.SyntheticFile)
+	}
+	for _, name := range names {
 		if err := write(f.Cache, name, fmt.Sprintf("%x", sum)); err != nil {
 			return cid.Undef, err
 		}
@@ -107,6 +111,11 @@ func (p *Prover) C1(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, e
 	}
 	if _, err := os.Stat(f.Sealed); err != nil {
 		return nil, jobs.Failf(jobs.Input, "the replica of %s: %w", s.ID, err)
+	}
+	if s.Proof.IsSynthetic() {
+		if _, err := os.Stat(filepath.Join(f.Cache, jobs.SyntheticFile)); err != nil {
+			return nil, jobs.Failf(jobs.Input, "the synthetic proofs of %s: %w", s.ID, err)
+		}
 	}
 	sum := sha256.Sum256(append(s.CommR.Bytes(), s.Seed...))
 	return json.Marshal(map[string]string{"vanilla": hex.EncodeToString(sum[:])})
