@@ -3,6 +3,7 @@ package chain_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net/http"
@@ -29,6 +30,11 @@ import (
 
 func TestMain(m *testing.M) {
 	lotus.PrintAddressesOf("localnet")
+	// Each check plays a whole network: rapid's own 100 of them would take the suite's time. -rapid.checks still counts.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
+	}
+	flag.Parse()
 	os.Exit(m.Run())
 }
 
@@ -268,15 +274,18 @@ func (j crashingJournal) Swap(ctx context.Context, key string, old, next []byte)
 }
 
 // crashingProxy stands before the node and dies with the process.
-func crashingProxy(t *testing.T, node *devnet.Node, c *crash) string {
+func crashingProxy(t *testing.T, node *devnet.Node, c *crash) string { return proxy(t, node, c.step) }
+
+// proxy stands before the node and lets step decide about each call: with an error, the connection ends without an answer.
+func proxy(t *testing.T, node *devnet.Node, step func(do func()) error) string {
 	t.Helper()
 	target, err := url.Parse(node.URL())
 	require.NoError(t, err)
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: target.Scheme, Host: target.Host})
+	reverse := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: target.Scheme, Host: target.Host})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := httptest.NewRecorder()
-		if c.step(func() { proxy.ServeHTTP(answer, r) }) != nil {
-			panic(http.ErrAbortHandler) // the connection ends without an answer
+		if step(func() { reverse.ServeHTTP(answer, r) }) != nil {
+			panic(http.ErrAbortHandler)
 		}
 		for k, v := range answer.Header() {
 			w.Header()[k] = v
@@ -286,69 +295,6 @@ func crashingProxy(t *testing.T, node *devnet.Node, c *crash) string {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
-}
-
-// A process that dies before or after any call or journal write leaves something that the next one finishes: exactly one message lands
-// (design rule 13, issue: crash matrix).
-func TestCrashBetweenAnyTwoSteps(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		mode   func(*chain.Config)
-		sender address.Address
-	}{
-		"own nonces": {func(*chain.Config) {}, controlKey},
-		"shared key": {func(c *chain.Config) { shared(c); c.Senders = []address.Address{ownerKey} }, ownerKey},
-	} {
-		for _, after := range []bool{false, true} {
-			t.Run(name+map[bool]string{false: ", before", true: ", after"}[after], func(t *testing.T) {
-				t.Parallel()
-				for steps := 0; ; steps++ {
-					if !crashAndRepeat(t, steps, after, tc.mode, tc.sender) {
-						require.Greater(t, steps, 12, "steps of one sending")
-						return
-					}
-				}
-			})
-		}
-	}
-}
-
-// crashAndRepeat tells whether the process died, so that there may be a later step to die at.
-func crashAndRepeat(t *testing.T, steps int, after bool, mode func(*chain.Config), sender address.Address) bool {
-	t.Helper()
-	node := startNode(t)
-	journal := openJournal(t)
-	crash := &crash{steps: 1 << 20, after: after}
-	dying := dial(t, node, withJournal(crashingJournal{journal, crash}), mode, func(c *chain.Config) { c.API = crashingProxy(t, node, crash) })
-	pre := preCommitOf(t, dying, 7)
-	crash.mu.Lock()
-	crash.steps = steps
-	crash.mu.Unlock()
-	_, err := sendPreCommit(t.Context(), dying, pre)
-	crash.mu.Lock()
-	died := crash.dead
-	crash.mu.Unlock()
-	require.Equal(t, died, err != nil, "%v", err)
-
-	next := dial(t, node, withJournal(journal), mode)
-	if steps%2 == 1 {
-		advance(t, node, 1) // what was pushed may have landed before anybody looks
-	}
-	_, err = sendPreCommit(t.Context(), next, pre)
-	require.NoError(t, err, "step %d", steps)
-	advance(t, node, 8)
-	on, err := next.OnChain(t.Context(), pre.Seal.ID)
-	require.NoError(t, err)
-	require.NotNil(t, on.PreCommit, "step %d", steps)
-	require.EqualValues(t, 1, used(t, node, sender), "messages after step %d", steps)
-	if m := message(t, next, pre.Meaning); m.State != jobs.MessageNone { // a shared key's message may have landed unrecorded
-		require.Equal(t, jobs.MessageConfirmed, m.State, "step %d", steps)
-	}
-	_, err = sendPreCommit(t.Context(), next, pre)
-	require.NoError(t, err)
-	advance(t, node, 2)
-	require.EqualValues(t, 1, used(t, node, sender), "messages after repeating step %d", steps)
-	return died
 }
 
 // Two schedulers that send the same meanings at the same time send each once, with nonces without gaps.
