@@ -88,11 +88,11 @@ func (c *Client) Funds(ctx context.Context, id abi.ActorID) (*Funds, error) {
 	return f, nil
 }
 
-// Treasury gives the money of miners for a forecast.
+// Treasury gives the money of miners, by number, and all of it together for a forecast.
 func (c *Client) Treasury(ctx context.Context, miners []abi.ActorID) (*jobs.Treasury, []*Funds, error) {
 	t := &jobs.Treasury{Network: c.network, Miners: map[abi.ActorID]jobs.Account{}, Senders: map[string]abi.TokenAmount{}}
 	var all []*Funds
-	for _, id := range miners {
+	for _, id := range slices.Sorted(slices.Values(miners)) {
 		f, err := c.Funds(ctx, id)
 		if err != nil {
 			return nil, nil, err

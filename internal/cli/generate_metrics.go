@@ -16,8 +16,10 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/web"
 	"github.com/lpseal/lpseal/jobs"
@@ -81,7 +83,7 @@ func allMetrics(ctx context.Context) (served, scheduler, own []metric, err error
 		return nil, nil, nil, err
 	}
 	pages, err := web.New(web.Options{
-		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: &asker{cluster: c}, Token: "the generator's own",
+		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: &asker{cluster: c}, Node: poorNode{}, Token: "the generator's own",
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -138,6 +140,19 @@ func (c *cluster) oneOfEverything(ctx context.Context) error {
 		Host: "h1", Instance: "main", Run: "generate",
 		Lanes: []jobs.Lane{{Class: jobs.ClassCPU, Width: 1}}, Paths: []jobs.Path{{ID: "p1", CanSeal: true}},
 	}, time.Minute)
+}
+
+// poorNode is a node with a miner that has too little for the open sector.
+type poorNode struct{}
+
+func (poorNode) Observe(context.Context, []chain.Tracked) (abi.ChainEpoch, error) { return 1, nil }
+
+func (poorNode) Treasury(context.Context, []abi.ActorID) (*jobs.Treasury, []*chain.Funds, error) {
+	zero := big.Zero()
+	none := map[jobs.Stage]big.Int{jobs.PreCommit: zero, jobs.Commit: zero}
+	account := jobs.Account{Available: zero, Deposit: big.NewInt(1), Pledge: big.NewInt(1), Gas: none, MaxFee: none}
+	funds := &chain.Funds{Available: zero, Wallets: []chain.Wallet{{Roles: []string{"control"}, Key: "f1", Balance: zero}}}
+	return &jobs.Treasury{Miners: map[abi.ActorID]jobs.Account{1000: account}}, []*chain.Funds{funds}, nil
 }
 
 var sample = regexp.MustCompile(`^(lpseal_\w+)(?:\{(.*)\})? `)

@@ -217,7 +217,7 @@ func TestShippedAlerts(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal([]byte(shipped(t, "prometheus/alerts.yaml")), &file))
 	require.Len(t, file.Groups, 1)
 	var expressions []string
-	command := regexp.MustCompile(`lpseal ((?:sectors|machines) [a-z]+(?: --\w+ \w+)?)`)
+	command := regexp.MustCompile(`lpseal ((?:sectors|machines|messages|wallet) [a-z]+(?: --\w+ \w+)?)`)
 	for _, r := range file.Groups[0].Rules {
 		expressions = append(expressions, r.Expr)
 		require.Regexp(t, `^Lpseal[A-Z]\w+$`, r.Alert)

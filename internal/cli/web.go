@@ -9,8 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/spf13/cobra"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/internal/web"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/scheduler"
@@ -52,7 +54,7 @@ func (c *cluster) runWeb(ctx context.Context, l net.Listener) error {
 	asks := &asker{cluster: c}
 	defer asks.close()
 	handler, err := web.New(web.Options{
-		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: asks, Miners: c.miners(), Token: c.cfg.Web.Token.Reveal(),
+		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: asks, Node: asks, Miners: c.miners(), Token: c.cfg.Web.Token.Reveal(),
 		AllowWrites: c.cfg.Web.AllowWrites, Version: thisBuild().Version, Log: c.logs.of("web"),
 	})
 	if err != nil {
@@ -72,31 +74,33 @@ func (c *cluster) runWeb(ctx context.Context, l net.Listener) error {
 type asker struct {
 	*cluster
 	mu      sync.Mutex
+	node    *chain.Client
 	explain *scheduler.Scheduler
-	hangUp  func()
 }
 
-func (k *asker) scheduler(ctx context.Context) (*scheduler.Scheduler, error) {
+// ask gives the node, and a scheduler that explains by it.
+func (k *asker) ask(ctx context.Context) (*chain.Client, *scheduler.Scheduler, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.explain != nil {
-		return k.explain, nil
+	if k.node != nil {
+		return k.node, k.explain, nil
 	}
 	node, err := k.dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if k.explain, err = k.cluster.scheduler(node, "web"); err != nil {
+	s, err := k.cluster.scheduler(node, "web")
+	if err != nil {
 		node.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	k.hangUp = node.Close
-	return k.explain, nil
+	k.node, k.explain = node, s
+	return node, s, nil
 }
 
 // Explain implements web.Scheduler.
 func (k *asker) Explain(ctx context.Context, id jobs.SectorID) (jobs.Action, jobs.Reason, *jobs.Record, error) {
-	s, err := k.scheduler(ctx)
+	_, s, err := k.ask(ctx)
 	if err != nil {
 		return jobs.Action{}, jobs.Reason{}, nil, err
 	}
@@ -108,10 +112,28 @@ func (k *asker) Order(ctx context.Context, id jobs.SectorID, order jobs.Event, b
 	return k.order(ctx, id, order, by)
 }
 
+// Observe implements web.Node.
+func (k *asker) Observe(ctx context.Context, sent []chain.Tracked) (abi.ChainEpoch, error) {
+	node, _, err := k.ask(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return node.Observe(ctx, sent)
+}
+
+// Treasury implements web.Node.
+func (k *asker) Treasury(ctx context.Context, miners []abi.ActorID) (*jobs.Treasury, []*chain.Funds, error) {
+	node, _, err := k.ask(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return node.Treasury(ctx, miners)
+}
+
 func (k *asker) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.hangUp != nil {
-		k.hangUp()
+	if k.node != nil {
+		k.node.Close()
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -90,6 +89,8 @@ type tally struct {
 	unreadable []jobs.SectorID // records of a newer lpseal, or damaged
 	stages     map[count]int
 	notProven  map[missed]int
+	pace       jobs.Pace
+	owed       []jobs.Payment
 }
 
 // missed is committed sectors of a miner that should have been proven and stand in a state.
@@ -112,43 +113,30 @@ func (t *tally) miners() []abi.ActorID {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// census counts the fleet for everybody who looks, and only while somebody does. A count
-// stands for at least minAge and for restFactor times as long as it took: however many
-// sectors and viewers there are, counting takes a small share of Redis's time.
+// census counts the fleet.
 type census struct {
-	store  *sectors.Store
-	miners []abi.ActorID
-	clock  jobs.Clock
-
-	mu   sync.Mutex
-	last *tally
-	next time.Time
+	store   *sectors.Store
+	miners  []abi.ActorID
+	clock   jobs.Clock
+	network func(context.Context) jobs.Network // what is known of it; payments are foretold by it
+	counted paced[*tally]
 }
 
-const (
-	minAge     = time.Second
-	restFactor = 10
-)
+// minCount is how long a count stands at least.
+const minCount = time.Second
 
-func newCensus(store *sectors.Store, miners []abi.ActorID, clock jobs.Clock) *census {
-	return &census{store: store, miners: miners, clock: clock}
+func newCensus(store *sectors.Store, miners []abi.ActorID, clock jobs.Clock, network func(context.Context) jobs.Network) *census {
+	c := &census{store: store, miners: miners, clock: clock, network: network}
+	c.counted = paced[*tally]{clock: clock, minAge: minCount, make: c.count}
+	return c
 }
 
-// take gives a count that is fresh enough. Who comes while one is made waits for it.
+// take gives a count that is fresh enough.
 func (c *census) take(ctx context.Context) (*tally, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	start := c.clock.Now()
-	if c.last != nil && start.Before(c.next) {
-		return c.last, nil
-	}
-	t, err := c.count(ctx)
+	t, err := c.counted.take(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("count sectors: %w", err)
 	}
-	t.at = start
-	took := c.clock.Now().Sub(start)
-	c.last, c.next = t, start.Add(max(minAge, restFactor*took))
 	return t, nil
 }
 
@@ -164,7 +152,8 @@ func (c *census) count(ctx context.Context) (*tally, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tally{stages: map[count]int{}, notProven: map[missed]int{}, doneBy: map[abi.ActorID]int{}}
+	t := &tally{at: c.clock.Now(), stages: map[count]int{}, notProven: map[missed]int{}, doneBy: map[abi.ActorID]int{}}
+	network := c.network(ctx)
 	miners := map[abi.ActorID]bool{}
 	for _, m := range c.miners {
 		miners[m] = true
@@ -178,12 +167,16 @@ func (c *census) count(ctx context.Context) (*tally, error) {
 		} else if err != nil {
 			return nil, err
 		}
+		if t.pace == nil {
+			t.pace = jobs.MeasurePace(records) // a thousand show it
+		}
 		for _, r := range records {
 			if r == nil || r.Outcome != jobs.Open {
 				continue // the index is a hint
 			}
 			miners[r.ID.Miner] = true
 			t.add(r)
+			t.owed = append(t.owed, jobs.Payments(r, t.pace, &network, t.at)...)
 		}
 	}
 	slices.SortFunc(t.open, func(a, b entry) int { return compareIDs(a.id, b.id) })

@@ -17,6 +17,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/internal/redistest"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/internal/web"
@@ -65,7 +66,7 @@ func newFleetOn(t testing.TB, r *redistest.Redis) *fleet {
 func (f *fleet) handler(change func(*web.Options)) http.Handler {
 	f.t.Helper()
 	o := web.Options{
-		Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: &poller{f}, Miners: []abi.ActorID{miner},
+		Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: &poller{f}, Node: nobody{}, Miners: []abi.ActorID{miner},
 		Version: "test", Clock: f.clock, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -344,6 +345,12 @@ var errAway = errors.New("the node does not answer")
 
 func (nobody) Explain(context.Context, jobs.SectorID) (jobs.Action, jobs.Reason, *jobs.Record, error) {
 	return jobs.Action{}, jobs.Reason{}, nil, errAway
+}
+
+func (nobody) Observe(context.Context, []chain.Tracked) (abi.ChainEpoch, error) { return 0, errAway }
+
+func (nobody) Treasury(context.Context, []abi.ActorID) (*jobs.Treasury, []*chain.Funds, error) {
+	return nil, nil, errAway
 }
 
 func (nobody) Order(context.Context, jobs.SectorID, jobs.Event, string) error { return errAway }

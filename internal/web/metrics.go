@@ -3,15 +3,19 @@ package web
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -37,6 +41,12 @@ var (
 	freeDesc      = describe("storage_free_bytes", "Bytes that the file system of a path has free.", "host", "instance", "path")
 	reservedDesc  = describe("storage_reserved_bytes", "Bytes of a path that are promised to sectors.", "host", "instance", "path")
 	queueDesc     = describe("queue_tasks", "Tasks of a queue that wait or run.", "queue")
+	waitingDesc   = describe("messages_waiting", "Messages that were sent and are not settled.")
+	oldestDesc    = describe("message_oldest_epochs", "Epochs since the oldest message that has not landed was signed; 0 if there is none.")
+	walletDesc    = describe("wallet_fil", "Balance of an address that belongs to a miner.", "miner", "role", "address")
+	availableDesc = describe("miner_available_fil", "Balance of a miner actor that is free for collateral.", "miner")
+	shortDesc     = describe("funds_short_fil", "What must be sent to the senders so that the sectors in the pipeline can be paid for; 0: nothing.", "miner")
+	shortAtDesc   = describe("funds_short_seconds", "Time until a payment cannot be made; absent while none is foreseen.", "miner")
 	queueLaneDesc = describe("queue_width", "Tasks of a queue that live, fit lanes take at a time; 0 with tasks waiting is an alarm.", "queue")
 )
 
@@ -99,7 +109,56 @@ func (f fleet) collect(ctx context.Context, out chan<- prometheus.Metric) error 
 		gauge(queueDesc, float64(q.Tasks), q.Name)
 		gauge(queueLaneDesc, float64(q.Width), q.Name)
 	}
+	if err := f.collectMessages(ctx, gauge); err != nil {
+		return err
+	}
+	return f.collectMoney(ctx, gauge, t)
+}
+
+func (f fleet) collectMessages(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string)) error {
+	waiting, err := chain.Ledger{Shared: f.Store.Journal()}.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	gauge(waitingDesc, float64(len(waiting)))
+	lines, head := f.observed(ctx, waiting)
+	if head == 0 {
+		return nil // the node does not answer, which is another alarm
+	}
+	var oldest abi.ChainEpoch
+	for _, m := range lines {
+		oldest = max(oldest, m.Age)
+	}
+	gauge(oldestDesc, float64(oldest))
 	return nil
+}
+
+func (f fleet) collectMoney(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string), t *tally) error {
+	outlooks, held, err := f.money.outlook(ctx, t)
+	if err != nil {
+		return err
+	}
+	for i, o := range outlooks {
+		miner := minerLabel(uint64(o.Miner))
+		for _, w := range held.Funds[i].Wallets {
+			gauge(walletDesc, inFIL(w.Balance), miner, strings.Join(w.Roles, ","), w.Key)
+		}
+		gauge(availableDesc, inFIL(held.Funds[i].Available), miner)
+		gauge(shortDesc, inFIL(o.Short), miner)
+		if o.Short.Sign() > 0 {
+			gauge(shortAtDesc, max(0, o.ShortAt.Sub(f.Clock.Now()).Seconds()), miner)
+		}
+	}
+	return nil
+}
+
+// inFIL is an amount as a metric: for curves and thresholds, never to count with.
+func inFIL(a abi.TokenAmount) float64 {
+	if a.Nil() {
+		return 0
+	}
+	v, _ := new(big.Rat).SetFrac(a.Int, big.NewInt(1e18)).Float64()
+	return v
 }
 
 func collectWorker(gauge func(*prometheus.Desc, float64, ...string), w jobs.Worker) {

@@ -77,7 +77,7 @@ func TestMetricsOfOneNameAreRefused(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	double := prometheus.NewGauge(prometheus.GaugeOpts{Name: "lpseal_build_info", Help: "Again."})
-	_, err := web.New(web.Options{Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: nobody{}, Collectors: []prometheus.Collector{double}})
+	_, err := web.New(web.Options{Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: nobody{}, Node: nobody{}, Collectors: []prometheus.Collector{double}})
 	require.ErrorContains(t, err, "web: metrics")
 	_, err = web.New(web.Options{Store: f.store})
 	require.ErrorContains(t, err, "all needed")

@@ -148,7 +148,7 @@ type pipelinePage struct {
 	Rows       []row
 	First, All int // of Rows, from 1, among how many
 	Pages      int
-	Alarms     []string
+	Alarms     []alarm
 	Counted    time.Time // when, if it is a while ago: a large fleet is not counted every second
 }
 
@@ -199,7 +199,7 @@ func (s *site) pipeline(r *http.Request) (*answer, error) {
 	ids := f.choose(t)
 	p := &pipelinePage{
 		Filter: f, Tabs: tabs(t), Miners: t.miners(), Columns: columns(t, workers), All: len(ids),
-		Pages: max(1, (len(ids)+pageSize-1)/pageSize), Alarms: alarms(t, workers),
+		Pages: max(1, (len(ids)+pageSize-1)/pageSize), Alarms: append(alarms(t, workers), s.money.alarms(r.Context(), t)...),
 	}
 	if s.Clock.Now().Sub(t.at) > longAgo {
 		p.Counted = t.at
@@ -273,23 +273,29 @@ func lanesOf(workers []jobs.Worker, class jobs.Class) (busy, width int) {
 	return busy, width
 }
 
-// alarms are what keeps the whole fleet from working.
-func alarms(t *tally, workers []jobs.Worker) []string {
-	var out []string
+// alarm is something that keeps the whole fleet from working, and where to look.
+type alarm struct{ Text, Page, Link string }
+
+// alarms are those that Redis tells.
+func alarms(t *tally, workers []jobs.Worker) []alarm {
+	var out []alarm
+	say := func(format string, args ...any) {
+		out = append(out, alarm{fmt.Sprintf(format, args...), "/machines", "Machines"})
+	}
 	if len(workers) == 0 {
-		out = append(out, "No worker is live: nothing is sealed. Start one with: lpseal worker")
+		say("No worker is live: nothing is sealed. Start one with: lpseal worker")
 	} else if _, chain := lanesOf(workers, jobs.ClassChain); chain == 0 {
-		out = append(out, "No scheduler is live: sectors do not move on. Start one with: lpseal scheduler")
+		say("No scheduler is live: sectors do not move on. Start one with: lpseal scheduler")
 	}
 	for _, w := range workers {
 		for _, l := range w.Lanes {
 			if l.Unfit != "" {
-				out = append(out, fmt.Sprintf("%s takes no %s work: %s", w.Name(), laneName(l), l.Unfit))
+				say("%s takes no %s work: %s", w.Name(), laneName(l), l.Unfit)
 			}
 		}
 	}
 	if n := len(t.unreadable); n > 0 {
-		out = append(out, fmt.Sprintf("%d of the records cannot be read, the first is %s: was it written by a newer lpseal?", n, t.unreadable[0]))
+		say("%d of the records cannot be read, the first is %s: was it written by a newer lpseal?", n, t.unreadable[0])
 	}
 	return out
 }

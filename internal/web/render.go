@@ -19,6 +19,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -49,13 +50,15 @@ func loadPages() (*pages, error) {
 		"upto":    func(n int) []struct{} { return make([]struct{}, max(n, 0)) },
 		"add":     func(a, b int) int { return a + b },
 		"minus":   func(a, b int) int { return a - b },
+		"fil":     func(a abi.TokenAmount) string { return chain.FIL(a).String() },
+		"epochs":  func(e abi.ChainEpoch) string { return humanize.Comma(int64(e)) },
 	}
 	layout, err := template.New("").Funcs(funcs).ParseFS(assets, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
 	p := &pages{byName: map[string]*template.Template{}, static: serveStatic()}
-	for _, name := range []string{"pipeline", "sector", "confirm", "held", "machines", "login", "error"} {
+	for _, name := range []string{"pipeline", "sector", "confirm", "held", "messages", "machines", "login", "error"} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(assets, "templates/"+name+".html")

@@ -13,6 +13,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -27,15 +28,16 @@ const logLines = 100
 // sectorPage is what its template sees.
 type sectorPage struct {
 	*jobs.Record
-	Row     row
-	Reason  jobs.Reason
-	Next    string // what the scheduler does next; empty: it waits
-	Unasked string // why there is no reason
-	Stages  []stageLine
-	Facts   []fact
-	Log     []sectors.LogLine // newest first
-	More    bool              // the log has more
-	Orders  []*order          // that this sector's state allows
+	Row      row
+	Reason   jobs.Reason
+	Next     string // what the scheduler does next; empty: it waits
+	Unasked  string // why there is no reason
+	Stages   []stageLine
+	Messages []messageLine // earlier fences' among them
+	Facts    []fact
+	Log      []sectors.LogLine // newest first
+	More     bool              // the log has more
+	Orders   []*order          // that this sector's state allows
 }
 
 // stageLine is one stage of the sector.
@@ -73,9 +75,16 @@ func (s *site) sector(r *http.Request) (*answer, error) {
 		return nil, err
 	}
 	slices.Reverse(lines)
+	sent, err := chain.Ledger{Shared: s.Store.Journal()}.Of(r.Context(), record.Meanings()...)
+	if err != nil {
+		return nil, err
+	}
 	p := &sectorPage{
 		Record: record, Row: rowOf(record, progress[id], s.Clock.Now()),
 		Stages: stageLines(record, progress[id], s.Clock.Now()), Facts: facts(record), Log: lines,
+	}
+	if len(sent) > 0 {
+		p.Messages, _ = s.observed(r.Context(), sent)
 	}
 	if n > 0 && len(lines) == n {
 		p.Log, p.More = lines[:logLines], true

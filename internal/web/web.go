@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/jobs/queue"
@@ -26,6 +27,14 @@ type Scheduler interface {
 	Order(ctx context.Context, id jobs.SectorID, order jobs.Event, by string) error
 }
 
+// Node is what the pages ask of the Filecoin node.
+type Node interface {
+	// Observe fills in which messages landed and how old the others are.
+	Observe(ctx context.Context, sent []chain.Tracked) (abi.ChainEpoch, error)
+	// Treasury gives what miners and senders have, and the prices.
+	Treasury(ctx context.Context, miners []abi.ActorID) (*jobs.Treasury, []*chain.Funds, error)
+}
+
 // Options is what the pages are made of.
 type Options struct {
 	Store  *sectors.Store
@@ -34,6 +43,8 @@ type Options struct {
 	// closes it.
 	Redis     redis.UniversalClient
 	Scheduler Scheduler
+	// Node may be away: the pages are there without it, and say nothing of money.
+	Node Node
 	// Miners are those whose finished sectors are listed. Open sectors are always found.
 	Miners []abi.ActorID
 	// Token lets in whoever knows it; empty serves loopback connections only.
@@ -52,6 +63,8 @@ type site struct {
 	Options
 	pages  *pages
 	census *census
+	ledger paced[[]chain.Tracked]
+	money  *treasurer
 }
 
 type wallClock struct{}
@@ -60,8 +73,8 @@ func (wallClock) Now() time.Time { return time.Now() }
 
 // New makes the handler. It is meant for the root of a host.
 func New(o Options) (http.Handler, error) {
-	if o.Store == nil || o.Queues == nil || o.Redis == nil || o.Scheduler == nil {
-		return nil, errors.New("web: store, queues, redis and scheduler are all needed")
+	if o.Store == nil || o.Queues == nil || o.Redis == nil || o.Scheduler == nil || o.Node == nil {
+		return nil, errors.New("web: store, queues, redis, scheduler and node are all needed")
 	}
 	if o.Clock == nil {
 		o.Clock = wallClock{}
@@ -73,7 +86,11 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{Options: o, pages: pages, census: newCensus(o.Store, o.Miners, o.Clock)}
+	money := newTreasurer(o)
+	s := &site{
+		Options: o, pages: pages, census: newCensus(o.Store, o.Miners, o.Clock, money.network), money: money,
+		ledger: paced[[]chain.Tracked]{clock: o.Clock, minAge: minLedger, make: chain.Ledger{Shared: o.Store.Journal()}.All},
+	}
 	queues, err := s.queuesPage()
 	if err != nil {
 		return nil, err
@@ -88,6 +105,7 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /sectors/{id}/{order}", s.page(s.confirm))
 	mux.HandleFunc("POST /sectors/{id}/{order}", s.order)
 	mux.HandleFunc("GET /held", s.page(s.held))
+	mux.HandleFunc("GET /messages", s.page(s.messages))
 	mux.HandleFunc("GET /machines", s.page(s.machines))
 	mux.HandleFunc("POST /machines/{host}/{instance}/{order}", s.drain)
 	mux.Handle("/queues/", queues)
