@@ -102,7 +102,7 @@ func TestForesee(t *testing.T) {
 		short   int64
 		at      time.Duration
 	}{
-		"nothing is owed":                               {account(nil), nil, nil, 0, 0},
+		"nothing is owed": {account(nil), nil, nil, 0, 0},
 		"exactly enough, the fee that may be asked too": {account(nil), map[string]abi.TokenAmount{"f1a": attos(110)}, owed(PreCommit), 0, 0},
 		"one short of the fee":                          {account(nil), map[string]abi.TokenAmount{"f1a": attos(109)}, owed(PreCommit), 1, 0},
 		"the next sender pays":                          {account(nil), map[string]abi.TokenAmount{"f1a": attos(109), "f1b": attos(110)}, owed(PreCommit), 0, 0},

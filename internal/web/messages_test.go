@@ -63,6 +63,15 @@ func (s *sealers) send(id jobs.SectorID) string {
 	return sent[0].Message
 }
 
+// key finds a message's place in the journal.
+func (s *sealers) key(name string) string {
+	s.f.t.Helper()
+	found, err := chain.Ledger{Shared: s.f.store.Journal()}.Find(s.f.ctx, name)
+	require.NoError(s.f.t, err)
+	require.NotNil(s.f.t, found)
+	return found.Key
+}
+
 // story sends the messages of a few sectors of the rack: settled, landed, replaced, canceled and waiting ones.
 func (s *sealers) story() (names map[int]string) {
 	s.f.t.Helper()
@@ -79,9 +88,9 @@ func (s *sealers) story() (names map[int]string) {
 	}
 	require.NoError(s.f.t, s.Misbehave(s.f.ctx, devnet.Misbehaviour{BaseFee: 2_000_000_000, BaseFeeEpochs: 1000}))
 	require.NoError(s.f.t, s.Advance(s.f.ctx, 1))
-	_, err := s.Replace(s.f.ctx, "precommit/s-t01000-13/f1", devnet.FIL(1))
+	_, err := s.Replace(s.f.ctx, s.key(names[13]), devnet.FIL(1))
 	require.NoError(s.f.t, err)
-	_, err = s.Cancel(s.f.ctx, "precommit/s-t01000-14/f1", big.Zero())
+	_, err = s.Cancel(s.f.ctx, s.key(names[14]), big.Zero())
 	require.NoError(s.f.t, err)
 	return names
 }
