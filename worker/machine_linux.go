@@ -107,10 +107,13 @@ func number(path string) (uint64, bool) {
 	return n, err == nil
 }
 
+// cgroupRoot is where control groups are mounted.
+var cgroupRoot = "/sys/fs/cgroup"
+
 // cgroupFile is a file of this process' control group (version 2), or of the
 // container's root where the group's own path is not shown.
 func cgroupFile(name string) string {
-	const root = "/sys/fs/cgroup"
+	root := cgroupRoot
 	if b, err := os.ReadFile("/proc/self/cgroup"); err == nil {
 		for line := range strings.Lines(string(b)) {
 			if group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/lpseal/lpseal/jobs"
@@ -17,6 +18,7 @@ var signs = []struct {
 	remedy string
 }{
 	{words(`no space left on device|disk quota exceeded`), jobs.Busy, "free space or add a path"},
+	{words(`file too large`), jobs.Busy, "free space or raise ulimit -f"},
 	{words(`no cached parameters found|failure finding v28-|error reading cached parameters|missing parameters`), jobs.Busy, "fetch them: lpseal params fetch"},
 	{words(`invalid parameters|digest .*does not match|error reading verifying key`), jobs.Busy, "see what is wrong: lpseal params check"},
 	{words(`no cached srs key`), jobs.Busy, "fetch it: lpseal params fetch --aggregate"},
@@ -35,6 +37,9 @@ func fault(err error, otherwise jobs.FaultClass) error {
 	var known *jobs.Fault
 	if err == nil || errors.As(err, &known) {
 		return err
+	}
+	if text, _, cut := strings.Cut(err.Error(), "\n\nStack backtrace:"); cut {
+		err = errors.New(text) // addresses of a stripped library tell nobody anything
 	}
 	for _, s := range signs {
 		if !s.words.MatchString(err.Error()) {
@@ -59,6 +64,8 @@ func fileFault(err error) error {
 		return f
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return jobs.Failf(jobs.Busy, "%w: free space or add a path", err)
+	case errors.Is(err, syscall.EFBIG):
+		return jobs.Failf(jobs.Busy, "%w: raise ulimit -f", err)
 	}
 	return jobs.Failf(jobs.Transient, "%w", err)
 }

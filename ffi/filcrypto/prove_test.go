@@ -27,6 +27,9 @@ import (
 var parameters params.Dir
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "child" {
+		os.Exit(childMain(os.Args[2]))
+	}
 	dir, err := params.TestDir()
 	if err == nil {
 		err = os.Setenv("FIL_PROOFS_PARAMETER_CACHE", string(dir)) // the library reads it once

@@ -46,17 +46,21 @@ func TestFaultsByTheLibrarysWords(t *testing.T) {
 	for text, want := range map[string]jobs.FaultClass{
 		"No space left on device (os error 28)": jobs.Busy,
 		"No cached parameters found for stacked-proof-of-replication-merkletree-… [failure finding /var/tmp/…/v28-stacked….params]": jobs.Busy,
-		"Invalid Parameters: invalid parameters file":       jobs.Busy,
-		"Invalid vanilla proof generated":                   jobs.Input,
-		"expected value at line 1 column 1":                 jobs.Input,
-		"EOF while parsing a string at line 1 column 50000": jobs.Input,
-		"Rust panic: index out of bounds":                   jobs.Transient,
+		"Invalid Parameters: invalid parameters file":                 jobs.Busy,
+		"failed to write layer data: File too large (os error 27)":    jobs.Busy,
+		"could not mmap path=x: Cannot allocate memory (os error 12)": jobs.Busy,
+		"Invalid vanilla proof generated":                             jobs.Input,
+		"expected value at line 1 column 1":                           jobs.Input,
+		"EOF while parsing a string at line 1 column 50000":           jobs.Input,
+		"Rust panic: index out of bounds":                             jobs.Transient,
 	} {
 		f, ok := jobs.Classify(t.Context(), fault(errors.New(text), jobs.Transient))
 		require.True(t, ok)
 		require.Equal(t, want, f.Class, text)
 		require.Contains(t, f.Text, text)
 	}
+	f, _ := jobs.Classify(t.Context(), fault(errors.New("it broke\n\nCaused by:\n    disk\n\nStack backtrace:\n   0: <unknown>"), jobs.Transient))
+	require.Equal(t, "it broke\n\nCaused by:\n    disk", f.Text, "addresses tell nobody anything")
 	require.NoError(t, fault(nil, jobs.Bug))
 	mine := jobs.Failf(jobs.Data, "no space left on device")
 	require.Same(t, mine, fault(mine, jobs.Bug), "a fault keeps its class")
@@ -68,6 +72,8 @@ func TestFileFaults(t *testing.T) {
 	require.Equal(t, jobs.Input, f.Class)
 	require.True(t, f.Missing)
 	f, _ = jobs.Classify(t.Context(), fileFault(syscall.ENOSPC))
+	require.Equal(t, jobs.Busy, f.Class)
+	f, _ = jobs.Classify(t.Context(), fileFault(syscall.EFBIG))
 	require.Equal(t, jobs.Busy, f.Class)
 	f, _ = jobs.Classify(t.Context(), fileFault(syscall.EIO))
 	require.Equal(t, jobs.Transient, f.Class)
