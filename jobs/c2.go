@@ -16,6 +16,7 @@ var c2 = Row{
 	After:     []Stage{C1},
 	InputFrom: C1,
 	Heavy:     true,
+	Sharing:   InTurn,
 	Timeout:   6 * time.Hour,
 	MaxRetry:  8,
 	Do:        doC2,

@@ -96,6 +96,9 @@ type SDRJob struct {
 	Seal   Seal
 	Cache  string // as for [Prover.SDR]
 	Report func(Progress)
+	// Done, unless nil, is told once how the sector ended, when the prover has let go of
+	// its files: others of the group may take hours more.
+	Done func(error)
 }
 
 // NativeProver is the name of the pure-Go prover, whose C2 makes no SNARK.

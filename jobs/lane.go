@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 )
@@ -84,6 +85,16 @@ type Lane struct {
 	// Env is what the lane's proof processes find in their environment beside the
 	// worker's, as NAME=value.
 	Env []string `json:"env,omitempty"`
+	// Lockstep is how many sectors, of the lane's width, may have their layers made
+	// by one child together; 0 and 1: each has its own.
+	Lockstep int `json:"lockstep,omitempty"`
+	// Warm is how long a child that has made a c2 waits for the next, with the proof
+	// parameters loaded; 0: not at all.
+	Warm time.Duration `json:"warm,omitempty"`
+	// Group and Loaded are what the lane's children do now: the sectors in the one
+	// that has most of them, and how many have parameters loaded.
+	Group  int `json:"group,omitempty"`
+	Loaded int `json:"loaded,omitempty"`
 	// Unfit says why the lane took itself out; empty when it serves.
 	Unfit string `json:"unfit,omitempty"`
 	// Unproven says why no proof that its c2 could make now counts on the connected
@@ -131,6 +142,18 @@ func (l Lane) Queues(host string) []Queue {
 		return []Queue{{Class: ClassChain}}
 	}
 	return []Queue{{Class: l.Class, Host: host}}
+}
+
+// Shares says how a child of the lane serves a stage: with how many works at a time,
+// and whether it stays for more when it has none.
+func (l Lane) Shares(row *Row) (together int, stays bool) {
+	switch row.Sharing {
+	case Together:
+		return max(1, min(l.Lockstep, l.Width)), false
+	case InTurn:
+		return 1, l.Warm > 0
+	}
+	return 1, false
 }
 
 // Worker is one live worker daemon as its heartbeat tells.

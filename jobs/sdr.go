@@ -19,6 +19,7 @@ var sdr = Row{
 	Place:    AtHome,
 	Draw:     DrawTicket,
 	Heavy:    true,
+	Sharing:  Together,
 	Timeout:  12 * time.Hour,
 	MaxRetry: 8,
 	Do:       doSDR,

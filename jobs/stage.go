@@ -55,6 +55,8 @@ type Row struct {
 	InputFrom Stage
 	// Heavy stages run in a supervised child process (design rule 7).
 	Heavy bool
+	// Sharing says how works of a heavy stage may share a child process.
+	Sharing Sharing
 	// Recovery rows are never ready by themselves: a remedy wants them.
 	Recovery bool
 	// Cause says which fault or order causes a recovery row; EndState what holds
@@ -75,6 +77,17 @@ const (
 	DrawNothing Draw = ""
 	DrawTicket  Draw = "ticket"
 	DrawSeed    Draw = "seed"
+)
+
+// Sharing says what works of a heavy stage gain in one child process. A lane says how
+// far it goes ([Lane.Shares]).
+type Sharing string
+
+// The ways to share a child.
+const (
+	NoSharing Sharing = ""
+	Together  Sharing = "together" // a [Lockstep] prover makes several in less time than one by one
+	InTurn    Sharing = "in turn"  // what the first one loads serves the next
 )
 
 // Stages is the pipeline, in order. Adding a stage is one file and one line here.

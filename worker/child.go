@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/signal"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/lpseal/lpseal/internal/crash"
@@ -20,15 +17,16 @@ import (
 // proofEnv is set in the environment of the proof process, and not in the shim's.
 const proofEnv = "LPSEAL_CHILD_PROOF"
 
-// The exit codes of a proof process that wrote no result.
+// The exit codes of a proof process, or of one of its works, without a result.
 const (
 	exitOK       = 0
 	exitNoReport = 70 // EX_SOFTWARE: the folder could not be read or written
-	exitCalled   = 75 // EX_TEMPFAIL: called off by a signal
+	exitCalled   = 75 // EX_TEMPFAIL: called off by a signal or an order
 )
 
-// Build makes the world of a child's stage from its request. The binary reads the
-// configuration that its worker was started with.
+// Build makes the world of a stage from its request; what it opens is closed when
+// ctx ends, with the work. The binary reads the configuration that its worker was
+// started with.
 type Build func(ctx context.Context, q *Request) (*jobs.Env, error)
 
 // ChildMain is the program of `lpseal child FOLDER`: the shim, which starts itself
@@ -37,90 +35,20 @@ type Build func(ctx context.Context, q *Request) (*jobs.Env, error)
 // The two are apart because proof code dies hard: a GPU library's abort takes its
 // whole process along, and somebody must be left to say so.
 func ChildMain(ctx context.Context, dir string, build Build) int {
-	var q Request
-	f := folder{path: dir}
-	if ok, err := f.read(requestFile, &q); !ok {
-		fmt.Fprintf(os.Stderr, "lpseal: child: no request in %s: %v\n", dir, err)
-		return exitNoReport
-	}
-	f.task = q.Task
-	run := shim
+	run := func() (int, error) { return shim(dir) }
 	if os.Getenv(proofEnv) != "" {
-		run = func(f folder) (int, error) { return prove(ctx, f, &q, build) }
+		run = func() (int, error) { return prove(ctx, build) }
 	}
-	code, err := run(f)
+	code, err := run()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "lpseal: child: %s: %v\n", q.Work, err)
+		fmt.Fprintf(os.Stderr, "lpseal: child: %v\n", err)
 	}
 	return code
 }
 
-// shim starts the proof process and waits for it. The locks are on descriptors that
-// the worker opened to this process, not closed on exec: the proof process inherits
-// them without more ado. A SIGTERM to the group is meant
-// for the proof process; the shim stays to write how it ended.
-func shim(f folder) (int, error) {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	boot, err := bootID()
-	if err != nil {
-		return exitNoReport, err
-	}
-	start, err := startTime(os.Getpid())
-	if err != nil {
-		return exitNoReport, err
-	}
-	st := status{Work: f.task.WorkID(), Boot: boot, Group: os.Getpid(), Start: start, Since: time.Now()}
-	if err := f.write(statusFile, &st); err != nil {
-		return exitNoReport, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return exitNoReport, err
-	}
-	proof := exec.Command(self, os.Args[1:]...)
-	proof.Env = append(os.Environ(), proofEnv+"=1")
-	proof.Stdout, proof.Stderr = os.Stderr, os.Stderr
-	before := oomKills()
-	if err := proof.Run(); err != nil && proof.ProcessState == nil {
-		return exitNoReport, fmt.Errorf("start the proof process: %w", err)
-	}
-	st.Ended, st.Exit = true, proof.ProcessState.ExitCode()
-	if ws, ok := proof.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		st.Signal = signalName(ws.Signal())
-		st.OOMKill = ws.Signal() == syscall.SIGKILL && oomKills() > before
-	}
-	if err := f.write(statusFile, &st); err != nil {
-		return exitNoReport, err
-	}
-	return exitOK, nil
-}
-
-// prove runs the stage and writes its result.
-func prove(ctx context.Context, f folder, q *Request, build Build) (int, error) {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	stage := q.Task.Stage
-	crash.At(crash.Child, stage, crash.AfterClaim)
-
-	rep := report{Work: q.Task.WorkID()}
-	res, err := proveStage(ctx, f, q, build)
-	if err != nil {
-		fault, ok := classify(ctx, err)
-		if !ok {
-			return exitCalled, fmt.Errorf("called off: %w", err)
-		}
-		rep.Fault = fault
-	} else {
-		rep.Result = res
-	}
-	crash.At(crash.Child, stage, crash.AfterRename)
-	if err := f.write(resultFile, &rep); err != nil {
-		return exitNoReport, err
-	}
-	return exitOK, nil
-}
-
-func proveStage(ctx context.Context, f folder, q *Request, build Build) (*jobs.Result, error) {
+// proveStage runs the stage of a request. gather has the layers of several works
+// made together; nil where there is nothing to gather.
+func proveStage(ctx context.Context, f folder, q *Request, build Build, gather func(jobs.Prover) jobs.Prover) (*jobs.Result, error) {
 	r, err := q.Record()
 	if err != nil {
 		return nil, err
@@ -139,6 +67,9 @@ func proveStage(ctx context.Context, f folder, q *Request, build Build) (*jobs.R
 		return nil, err
 	}
 	mine := *env
+	if gather != nil {
+		mine.Prover = gather(env.Prover)
+	}
 	mine.Progress = throttle(progressEvery, func(p jobs.Progress) {
 		if b, err := json.Marshal(p); err == nil {
 			_ = f.replace(progressFile, b, false) // a lost line of progress harms nobody
@@ -152,7 +83,7 @@ func proveStage(ctx context.Context, f folder, q *Request, build Build) (*jobs.R
 func do(ctx context.Context, row *jobs.Row, env *jobs.Env, r *jobs.Record) (res *jobs.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			res, err = nil, jobs.Failf(jobs.Bug, "panic: %v\n%s", p, debug.Stack())
+			res, err = nil, panicked(p)
 		}
 	}()
 	res, err = row.Do(ctx, env, r)
@@ -161,6 +92,9 @@ func do(ctx context.Context, row *jobs.Row, env *jobs.Env, r *jobs.Record) (res 
 	}
 	return res, err
 }
+
+// panicked is the fault of a panic, with the stack of who calls it while it recovers.
+func panicked(p any) *jobs.Fault { return jobs.Failf(jobs.Bug, "panic: %v\n%s", p, debug.Stack()) }
 
 // progressEvery is how often a stage's progress is passed on.
 const progressEvery = 200 * time.Millisecond

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -96,4 +97,58 @@ func (w *Worker) laneOf(row *jobs.Row) *lane {
 		}
 	}
 	return nil
+}
+
+// TestCrashesOfSharedChildren kills a process at every point of the stages whose works
+// share a child, with two works in hand or in turn. Both end done; what had not begun
+// when a child died, or was a dead worker's, costs no attempt.
+func TestCrashesOfSharedChildren(t *testing.T) {
+	t.Parallel()
+	for _, row := range jobs.Stages {
+		if row.Sharing == jobs.NoSharing {
+			continue
+		}
+		for role, points := range crashes(row) {
+			for _, point := range points {
+				name := crash.Name(role, row.Stage, point)
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t)
+					w.Lockstep, w.Warm, w.Gather = 2, time.Minute, 300*time.Millisecond
+					tasks := make([]jobs.TaskRef, 2)
+					for i := range tasks {
+						tasks[i].ID = w.sector().ID
+						w.prepare(tasks[i].ID, row.Stage)
+					}
+					once := filepath.Join(w.Dir, "crashed")
+					victim := w.process("LPSEAL_CRASH="+name, "LPSEAL_CRASH_ONCE="+once)
+					for i := range tasks {
+						tasks[i] = w.schedule(tasks[i].ID, row.Stage, false)
+					}
+					await(t, "the crash", func() bool { _, err := os.Stat(once); return err == nil })
+					most := 1
+					if role == crash.Worker {
+						require.Error(t, victim.Wait())
+						w.run(w.options("w0"))
+					} else if row.Sharing != jobs.Together || point != crash.AfterClaim {
+						most = 2 // it was at work
+					}
+					for i, task := range tasks {
+						id, again := task.ID, role == crash.Worker
+						await(t, task.String()+" is done", func() bool {
+							switch sr := w.load(id).Stage(row.Stage); {
+							case sr.State == jobs.Done:
+								return true
+							case sr.State == jobs.Faulted || again:
+								again = false
+								tasks[i] = w.schedule(id, row.Stage, sr.State != jobs.Faulted)
+							}
+							return false
+						})
+						require.LessOrEqual(t, w.load(id).Stage(row.Stage).Attempt, most)
+					}
+				})
+			}
+		}
+	}
 }

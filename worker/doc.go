@@ -9,14 +9,22 @@
 // lease and a restarted worker, a later claim adopts it, and only an abort or a
 // newer fence or attempt kills it.
 //
-// The processes of one heavy stage:
+// The processes of a heavy stage:
 //
 //	worker  takes the locks, reads the fence again, writes request.json
-//	└ shim  own session; inherits the locks, waits, writes status.json
+//	└ shim  own session; holds the locks too, waits, writes status.json
 //	  └ proof  same group and locks; runs the stage's Do, writes result.json
 //
-// All they say to each other lies in the work folder STATE/work/WORKID. Locks are
-// flocks on inherited descriptors: the kernel holds each for exactly as long as
-// some process of the group lives, so "is it still running?" is a question about
-// a lock, which no reused process id can answer wrongly.
+// What lasts of what they say to each other lies in the work folder STATE/work/WORKID.
+// Locks are flocks on open files that go along with the work over a local socket: the
+// kernel holds each for exactly as long as some process that has the work lives, so
+// "is it still running?" is a question about a lock, which no reused process id can
+// answer wrongly.
+//
+// A child may serve its lane for longer than one work ([jobs.Lane.Shares]): c2's stays
+// with the proof parameters loaded, and one that makes layers takes several sectors at
+// once for a lockstep prover. Each work keeps its own task, claim, locks, status and
+// result. One that is called off ends alone if its prover lets go of it; else the
+// processes die, and the others begin anew without an attempt spent. When a child
+// dies, the works that had begun get the fault.
 package worker

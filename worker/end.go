@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -10,10 +11,12 @@ import (
 // demo; the folder's workers must have ended, or they would start others.
 func EndAll(stateDir string, grace time.Duration) error {
 	all, err := folders(stateDir)
+	processes, childErr := childFolders(stateDir) // some have nothing in hand
+	all = append(all, processes...)
 	var ending sync.WaitGroup
 	for _, f := range all {
 		ending.Go(func() { f.kill(grace) })
 	}
 	ending.Wait()
-	return err
+	return errors.Join(err, childErr)
 }

@@ -26,10 +26,14 @@ type lane struct {
 	slot string // path of its slot locks, without the number
 	busy atomic.Int64
 
+	hiring    sync.Mutex // one work is given to a child at a time
+	processes []*process // children that may take more works
+
 	mu      sync.Mutex
 	pulling *puller   // nil while the lane takes nothing
 	retired []*puller // stopped, with deliveries in hand
 	faults  int       // running, against the machine
+	accuser string    // processes that the last one was about, if they died of it
 	unfit   string
 	// unproven: no proof of its c2 would count.
 	unproven string
@@ -51,10 +55,13 @@ func newLane(w *Worker, n int, decl jobs.Lane) *lane {
 	return &lane{w: w, decl: decl, slot: filepath.Join(w.StateDir, "locks", slot)}
 }
 
-func (l *lane) describe() jobs.Lane {
+// describe is the lane as the heartbeat tells of it. inHand counts works by process group.
+func (l *lane) describe(inHand map[int]int) jobs.Lane {
+	group, loaded := l.sharing(inHand)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.decl
+	d.Group, d.Loaded = group, loaded
 	d.Busy, d.Unfit, d.Unproven = int(l.busy.Load()), l.unfit, l.unproven
 	return d
 }
@@ -85,6 +92,9 @@ func (l *lane) tend() {
 		l.pulling.server.Stop()
 		l.retired = append(l.retired, l.pulling)
 		l.pulling = nil
+	}
+	if !wanted {
+		l.dismiss()
 	}
 	l.bury()
 }
@@ -118,6 +128,10 @@ func (l *lane) judge(o outcome) {
 	case o.result != nil:
 		l.faults = 0
 	case o.accuses():
+		if o.process != "" && o.process == l.accuser {
+			return
+		}
+		l.accuser = o.process
 		if l.faults++; l.faults < faultsTolerated || l.unfit != "" {
 			return
 		}
@@ -173,6 +187,7 @@ func (l *lane) bury() {
 
 // shutdown ends all servers; the worker's life has ended, so deliveries leave.
 func (l *lane) shutdown() {
+	l.dismiss()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.pulling != nil {

@@ -13,6 +13,7 @@ import (
 type metrics struct {
 	duration *prometheus.HistogramVec
 	wait     *prometheus.HistogramVec
+	works    *prometheus.CounterVec
 }
 
 // stageBuckets reach from a tenth of a second to five hours, for stages from drop_layers to sdr.
@@ -29,12 +30,16 @@ func newMetrics(host string) *metrics {
 			Name: "lpseal_stage_wait_seconds", ConstLabels: here, Buckets: stageBuckets,
 			Help: "Time from the poller's intent to the first claim: how long tasks wait for a lane.",
 		}, []string{"stage", "class", "gpu"}),
+		works: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lpseal_child_shared_works_total", ConstLabels: here,
+			Help: "Works given to child processes that had one already: warm, after another, or together with others (lockstep).",
+		}, []string{"stage", "child"}),
 	}
 }
 
 // Collectors are the worker's metrics, for a registry of the caller's.
 func (w *Worker) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{w.metrics.duration, w.metrics.wait}
+	return []prometheus.Collector{w.metrics.duration, w.metrics.wait, w.metrics.works}
 }
 
 // waited counts a task's time in the queue. A task that comes again after a lost lease has
@@ -44,6 +49,15 @@ func (m *metrics) waited(task jobs.TaskRef, lane jobs.Lane, queued jobs.StageRec
 		return
 	}
 	m.wait.WithLabelValues(string(task.Stage), string(lane.Class), lane.GPU).Observe(now.Sub(queued.Since).Seconds())
+}
+
+// engaged counts a work that a child took which had, or has, others.
+func (m *metrics) engaged(s jobs.Stage, warm bool) {
+	child := "together"
+	if warm {
+		child = "warm"
+	}
+	m.works.WithLabelValues(string(s), child).Inc()
 }
 
 // ended counts a delivery that the record took.

@@ -85,7 +85,7 @@ func TestStageWaitsForRoom(t *testing.T) {
 	}
 	for _, worker := range []running{first, second} {
 		for _, l := range worker.lanes {
-			require.Empty(t, l.describe().Unfit)
+			require.Empty(t, l.describe(nil).Unfit)
 		}
 	}
 	w.place.open(t)

@@ -6,24 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"slices"
-	"syscall"
 	"time"
 
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// errVanished: the processes that an adopter watched are gone and left nothing.
-var errVanished = errors.New("the adopted work vanished")
+// errNotBegun: the processes that had the work are gone, and it had not come to
+// anything, or was theirs to lose: another of their works was called off.
+var errNotBegun = errors.New("its child process ended before the work began")
 
-// child is the running processes of a work id, as seen by whoever watches them.
+// beginnings is how often a delivery begins such work anew; then the queue is to
+// know of it.
+const beginnings = 3
+
+// child is a work id in the hands of running processes, as seen by whoever watches
+// it.
 type child struct {
 	folder
-	since time.Time
+	since time.Time // when the work began
 	// exited is closed when the shim that this process started has ended; nil for
-	// an adopted one.
+	// an adopted work.
 	exited chan struct{}
 }
 
@@ -31,7 +34,7 @@ type child struct {
 // that an earlier delivery left.
 func (d *delivery) supervise(ctx context.Context) (outcome, error) {
 	f := folderOf(d.w.StateDir, d.task)
-	for {
+	for tries := 1; ; tries++ {
 		lock, err := f.lock()
 		if err != nil {
 			return d.judged(ctx, err)
@@ -39,8 +42,8 @@ func (d *delivery) supervise(ctx context.Context) (outcome, error) {
 		if lock == nil {
 			d.log.Info("adopted the running child")
 			o, err := d.watch(ctx, &child{folder: f, since: time.Now()})
-			if errors.Is(err, errVanished) {
-				continue // it had not come to anything: the next turn starts it
+			if errors.Is(err, errNotBegun) && tries < beginnings {
+				continue // the next turn starts it
 			}
 			return o, err
 		}
@@ -55,7 +58,11 @@ func (d *delivery) supervise(ctx context.Context) (outcome, error) {
 			return o, err
 		}
 		crash.At(crash.Worker, d.task.Stage, crash.MidWork) // the child works on, and nobody watches
-		return d.watch(ctx, c)
+		o, err = d.watch(ctx, c)
+		if !errors.Is(err, errNotBegun) || tries == beginnings {
+			return o, err
+		}
+		d.log.Info("begins anew", "why", err)
 	}
 }
 
@@ -73,8 +80,8 @@ func (d *delivery) judged(ctx context.Context, err error) (outcome, error) {
 	return outcome{}, err
 }
 
-// start starts the processes. lock is the work folder's; the processes inherit it
-// with the lane's slot and the sector's locks, and this process lets go of all.
+// start gives the work to a child. lock is the work folder's; the child's processes
+// get it with the lane's slot and the sector's locks, and this process lets go of all.
 // No child means that o or err says why.
 func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, outcome, error) {
 	defer lock.Close()
@@ -105,36 +112,12 @@ func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, 
 	if err := d.w.admit(ctx, f, &q); err != nil {
 		return fail(err)
 	}
-	c, err := d.spawn(f, append([]*os.File{lock, slot}, held.Files()...))
+	p, err := d.lane.engage(f, append([]*os.File{lock, slot}, held.Files()...))
 	if err != nil {
 		return fail(err)
 	}
-	return c, outcome{}, nil
-}
-
-func (d *delivery) spawn(f folder, locks []*os.File) (*child, error) {
-	stderr, err := os.OpenFile(f.file(stderrFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	defer stderr.Close()
-	cfg := d.w.Child
-	shim := exec.Command(cfg.Path, append(cfg.Args[:len(cfg.Args):len(cfg.Args)], f.path)...)
-	shim.Env = slices.Concat(os.Environ(), cfg.Env, environment(d.lane.decl))
-	shim.Stdout, shim.Stderr = stderr, stderr
-	shim.ExtraFiles = locks
-	// A session of its own: neither the worker's death nor its terminal's reaches it.
-	shim.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := shim.Start(); err != nil {
-		return nil, jobs.Failf(jobs.Busy, "start a child process on %s: %w", d.w.Host, err)
-	}
-	c := &child{folder: f, since: time.Now(), exited: make(chan struct{})}
-	go func() {
-		_ = shim.Wait() // how it ended is in its files
-		close(c.exited)
-	}()
-	d.log.Info("started the child", "pid", shim.Process.Pid)
-	return c, nil
+	d.log.Info("given to a child", "pid", p.pid)
+	return &child{folder: f, since: time.Now(), exited: p.exited}, outcome{}, nil
 }
 
 // watch waits until the processes end and says how. It leaves them alone when ctx
@@ -170,6 +153,9 @@ func (d *delivery) watch(ctx context.Context, c *child) (outcome, error) {
 		}
 		if st, err := c.status(); err == nil && st != nil {
 			c.since = st.Since
+			if !st.Begun {
+				c.since = time.Now() // a work that waits for its group is not late
+			}
 		}
 		if time.Since(c.since) > limit {
 			words := c.words()
@@ -203,8 +189,8 @@ func (d *delivery) verdict(c *child) (outcome, error) {
 	if err != nil {
 		return failed(jobs.Failf(jobs.Transient, "unreadable status: %w", err)), nil
 	}
-	if st == nil && c.exited == nil {
-		return outcome{}, errVanished
+	if st == nil && c.exited == nil || st != nil && !st.Begun || c.has(againFile) {
+		return outcome{}, errNotBegun
 	}
-	return failed(diagnose(st, c.words(), d.before)), nil
+	return outcome{fault: diagnose(st, c.words(), d.before), process: st.process()}, nil
 }

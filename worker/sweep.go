@@ -3,22 +3,61 @@ package worker
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// kill ends all processes of the work: SIGTERM, and SIGKILL after the grace. It
-// returns when none is left, or when the kernel will not let go of one (a process
-// in a driver's call dies when the call returns, and holds its locks until then).
+// kill ends a work. One that shares its processes is told to end, and the others are
+// left alone if it does within the grace; else the processes must die for it, and
+// the others begin anew. All processes get SIGTERM, and SIGKILL after the grace. It
+// returns when none has the work, or when the kernel will not let go of one (a
+// process in a driver's call dies when the call returns, and holds its locks until
+// then).
 func (f folder) kill(grace time.Duration) {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		sent := false
-		for end := time.Now().Add(grace); f.live() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			sent = sent || f.signal(sig)
+	mates := f.mates()
+	if len(mates) > 0 {
+		_ = f.replace(calledOffFile, nil, false) // without it, it must die
+		if f.gone(grace, func() {}) {
+			return
+		}
+		for _, m := range mates {
+			_ = m.replace(againFile, nil, true) // without it, it is a fault: tried again
 		}
 	}
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		sent := false
+		f.gone(grace, func() { sent = sent || f.signal(sig) })
+	}
+}
+
+// gone waits until nobody has the work any more, or the patience is over. Meanwhile
+// it tries something.
+func (f folder) gone(patience time.Duration, try func()) bool {
+	for end := time.Now().Add(patience); f.live(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+		try()
+	}
+	return true
+}
+
+// mates are the other works that the same processes have in hand.
+func (f folder) mates() (mates []folder) {
+	mine, _ := f.status()
+	all, _ := foldersIn(filepath.Dir(f.path)) // one that cannot be read has nothing to lose
+	for _, o := range all {
+		if o.path == f.path || mine == nil || !o.live() {
+			continue
+		}
+		if st, _ := o.status(); st != nil && st.process() == mine.process() {
+			mates = append(mates, o)
+		}
+	}
+	return mates
 }
 
 // signal signals the process group, whose number is known once the shim has told
@@ -36,16 +75,21 @@ func (f folder) signal(sig syscall.Signal) bool {
 	return syscall.Kill(-st.Group, sig) == nil
 }
 
-// children lists the work ids whose processes live on this host.
-func (w *Worker) children() []string {
+// children lists the work ids in the hands of processes on this host, and counts
+// them by process group.
+func (w *Worker) children() (works []string, inHand map[int]int) {
+	inHand = map[int]int{}
 	all, _ := folders(w.StateDir) // the sweep reports a folder that cannot be read
-	var out []string
 	for _, f := range all {
-		if f.live() {
-			out = append(out, f.task.WorkID())
+		if !f.live() {
+			continue
+		}
+		works = append(works, f.task.WorkID())
+		if st, err := f.status(); err == nil && st != nil {
+			inHand[st.Group]++
 		}
 	}
-	return out
+	return works, inHand
 }
 
 // sweeping sweeps until ctx ends. It is apart from the heartbeat, which must not
@@ -88,7 +132,11 @@ func (w *Worker) sweep(ctx context.Context) error {
 		}
 		f.remove()
 	}
-	return nil
+	processes, err := childFolders(w.StateDir)
+	for _, p := range processes {
+		p.remove() // what they printed is linked to by the folders of their works
+	}
+	return err
 }
 
 // remove removes a folder in which nothing lives.

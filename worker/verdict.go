@@ -21,6 +21,9 @@ type outcome struct {
 	// alien: the fault says nothing about this machine, such as a lock that another
 	// stage of the sector holds.
 	alien bool
+	// process names the processes whose death is the fault: one death is one fault
+	// to the lane, however many works it cost.
+	process string
 }
 
 func failed(f *jobs.Fault) outcome { return outcome{fault: f} }

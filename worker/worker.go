@@ -182,12 +182,14 @@ func (w *Worker) self() jobs.Worker {
 	me := jobs.Worker{
 		Host: w.Host, Instance: w.Instance, Run: w.Options.Run,
 		Paths: w.Files.Paths(), Draining: w.draining(), FileURL: w.FileURL,
-		PID: os.Getpid(), Version: w.Version, Children: w.children(),
+		PID: os.Getpid(), Version: w.Version,
 	}
 	me.Boot, _ = bootID() // join has seen that there is one
 	me.Capacity, me.Held = w.Capacity, total(w.holdings(""))
+	var inHand map[int]int
+	me.Children, inHand = w.children()
 	for _, l := range w.lanes {
-		me.Lanes = append(me.Lanes, l.describe())
+		me.Lanes = append(me.Lanes, l.describe(inHand))
 	}
 	return me
 }

@@ -20,8 +20,11 @@ const (
 	statusFile   = "status.json"   // shim: which processes, and how they ended
 	progressFile = "progress.json" // proof process: how far it is
 	resultFile   = "result.json"   // proof process: what came out
-	stderrFile   = "stderr"        // all that shim and proof process print
-	lockFile     = "lock"          // held while any process of the work lives
+	stderrFile   = "stderr"        // all that shim and proof process print; a link to their own
+	lockFile     = "lock"          // held while any process has the work in hand
+	// Orders to a work that shares its processes with others.
+	calledOffFile = "called-off" // end, and leave the others alone
+	againFile     = "again"      // the processes died for another's sake: begin anew
 )
 
 // Request is what a child is asked to do: request.json.
@@ -44,18 +47,28 @@ type report struct {
 	Fault  *jobs.Fault  `json:"fault,omitempty"`
 }
 
-// status is status.json. It is written when the processes start and again when the
-// proof process has ended.
+// status is status.json. It is written when the processes take the work, when they
+// begin it, and when it has ended or the proof process has.
 type status struct {
 	Work    string    `json:"work"`
 	Boot    string    `json:"boot"`  // boot id of the machine
 	Group   int       `json:"group"` // process group: the shim's process id
 	Start   uint64    `json:"start"` // the shim's start time, as the kernel tells it
-	Since   time.Time `json:"since"`
+	Since   time.Time `json:"since"` // taken, and later: begun
+	Said    int64     `json:"said"`  // bytes in stderr before: of other works
+	Begun   bool      `json:"begun"`
 	Ended   bool      `json:"ended"`
 	Exit    int       `json:"exit"` // exit code; -1 after a signal
 	Signal  string    `json:"signal,omitempty"`
 	OOMKill bool      `json:"oom_kill,omitempty"` // the kernel killed for memory meanwhile
+}
+
+// process names the processes of a status.
+func (s *status) process() string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s/%d/%d", s.Boot, s.Group, s.Start)
 }
 
 // folder is the work folder of one work id.
@@ -66,35 +79,92 @@ type folder struct {
 
 func workRoot(state string) string { return filepath.Join(state, "work") }
 
+// childRoot holds the folders of child processes: their own status, lock and stderr.
+func childRoot(state string) string { return filepath.Join(state, "children") }
+
+// folderAt is the work folder of a path. A work id is a task ID without its delivery.
+func folderAt(path string) (folder, error) {
+	task, err := jobs.ParseTaskRef(filepath.Base(path) + ".d0")
+	return folder{path, task}, err
+}
+
 func folderOf(state string, task jobs.TaskRef) folder {
 	return folder{filepath.Join(workRoot(state), task.WorkID()), task}
 }
 
 // folders lists the host's work folders.
-func folders(state string) ([]folder, error) {
-	entries, err := os.ReadDir(workRoot(state))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var out []folder
-	for _, e := range entries {
-		// A work id is a task ID without its delivery; anything else is not ours.
-		if task, err := jobs.ParseTaskRef(e.Name() + ".d0"); err == nil && e.IsDir() {
-			out = append(out, folder{filepath.Join(workRoot(state), e.Name()), task})
+func folders(state string) ([]folder, error) { return foldersIn(workRoot(state)) }
+
+func foldersIn(root string) (out []folder, err error) {
+	names, err := subfolders(root)
+	for _, name := range names {
+		if f, err := folderAt(filepath.Join(root, name)); err == nil { // anything else is not ours
+			out = append(out, f)
 		}
 	}
 	return out, err
 }
 
+// childFolders lists the folders of child processes, those that live and those that
+// have left something.
+func childFolders(state string) (out []folder, err error) {
+	names, err := subfolders(childRoot(state))
+	for _, name := range names {
+		out = append(out, folder{path: filepath.Join(childRoot(state), name)})
+	}
+	return out, err
+}
+
+func subfolders(root string) (names []string, err error) {
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// work is the folder's work id; a child's own folder has none.
+func (f folder) work() string {
+	if f.task.Stage == "" {
+		return ""
+	}
+	return f.task.WorkID()
+}
+
 func (f folder) file(name string) string { return filepath.Join(f.path, name) }
 
 // lock takes the folder for a new run, or returns nil while processes of an
-// earlier one live.
+// earlier one live. Another worker's sweep may remove the folder at any time before:
+// a lock on a file that is gone would be no lock.
 func (f folder) lock() (*os.File, error) {
-	if err := os.MkdirAll(f.path, 0o755); err != nil {
-		return nil, fmt.Errorf("work folder: %w", err)
+	for {
+		if err := os.MkdirAll(f.path, 0o755); err != nil {
+			return nil, fmt.Errorf("work folder: %w", err)
+		}
+		l, err := flock(f.file(lockFile), exclusive)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if l == nil || err != nil {
+			return nil, err
+		}
+		held, err := l.Stat()
+		if err == nil {
+			var there os.FileInfo
+			if there, err = os.Stat(f.file(lockFile)); err == nil && os.SameFile(held, there) {
+				return l, nil
+			}
+		}
+		_ = l.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("work folder: %w", err)
+		}
 	}
-	return flock(f.file(lockFile), exclusive)
 }
 
 // live says whether any process of the work lives. It looks with a shared lock, so
@@ -109,12 +179,27 @@ func (f folder) live() bool {
 
 // reset removes what an earlier run left: its fault is not this run's.
 func (f folder) reset() error {
-	for _, name := range []string{resultFile, statusFile, progressFile, stderrFile} {
+	for _, name := range []string{resultFile, statusFile, progressFile, stderrFile, calledOffFile, againFile} {
 		if err := os.Remove(f.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("work folder: %w", err)
 		}
 	}
 	return nil
+}
+
+// has says whether the folder has a file.
+func (f folder) has(name string) bool {
+	_, err := os.Stat(f.file(name))
+	return err == nil
+}
+
+// printed is how much the processes have printed.
+func (f folder) printed() int64 {
+	info, err := os.Stat(f.file(stderrFile))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // read reads one of the folder's JSON files; ok is false while there is none.
@@ -187,13 +272,14 @@ func (f folder) status() (*status, error) {
 	if ok, err := f.read(statusFile, &s); !ok {
 		return nil, err
 	}
-	if boot, err := bootID(); err != nil || s.Boot != boot || s.Work != f.task.WorkID() {
+	if boot, err := bootID(); err != nil || s.Boot != boot || s.Work != f.work() {
 		return nil, err
 	}
 	return &s, nil
 }
 
 // words are the last words of the processes: what they printed about their end.
+// What they said of earlier works is not this one's.
 func (f folder) words() string {
 	const most = 256 << 10 // a Go runtime's dump of all goroutines may be long
 	file, err := os.Open(f.file(stderrFile))
@@ -201,9 +287,11 @@ func (f folder) words() string {
 		return ""
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err == nil && info.Size() > most {
-		_, _ = file.Seek(-most, io.SeekEnd)
+	var from int64
+	if st, err := f.status(); err == nil && st != nil {
+		from = st.Said
 	}
+	_, _ = file.Seek(max(from, f.printed()-most), io.SeekStart)
 	b, _ := io.ReadAll(io.LimitReader(file, most))
 	return lastWords(strings.ToValidUTF8(string(b), "?"))
 }

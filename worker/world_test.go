@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 {
 		switch os.Args[1] {
 		case "child":
+			gatherFor = func(abi.RegisteredSealProof) time.Duration { return placeOfChild().Gather }
 			os.Exit(ChildMain(context.Background(), os.Args[2], buildTestChild))
 		case "worker":
 			os.Exit(workerProcess(os.Args[2]))
@@ -51,6 +53,11 @@ type place struct {
 	Redis string // address
 	Dir   string // holds state/, path/, files/ and the scene
 	Home  string // id of the sealing path
+
+	// What the lanes' children share: see [jobs.Lane].
+	Lockstep int
+	Warm     time.Duration
+	Gather   time.Duration // how long a group waits for one more
 }
 
 func (p place) state() string { return filepath.Join(p.Dir, "state") }
@@ -166,9 +173,42 @@ func appendLine(path, line string) error {
 	return err
 }
 
+// together is a prover whose lockstep is to run side by side. It writes down the widths
+// of its groups.
+type together struct {
+	jobstest.Prover
+	place
+}
+
+func (p *together) Width() int { return p.Lockstep }
+
+func (p *together) SDRTogether(_ context.Context, group []jobs.SDRJob) []error {
+	errs := make([]error, len(group))
+	if err := appendLine(p.groupLog(), strconv.Itoa(len(group))); err != nil {
+		errs[0] = err
+	}
+	var wg sync.WaitGroup
+	for i, j := range group {
+		wg.Go(func() {
+			errs[i] = errors.Join(errs[i], p.SDR(j.Ctx, j.Seal, j.Cache, j.Report))
+			j.Done(errs[i])
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+func (p place) groupLog() string { return filepath.Join(p.Dir, "groups") }
+
+// groups gives the widths of the groups so far.
+func (p place) groups() string {
+	b, _ := os.ReadFile(p.groupLog()) // none yet
+	return strings.Join(strings.Fields(string(b)), " ")
+}
+
 func (p place) env(chain jobs.Chain) *jobs.Env {
 	return &jobs.Env{
-		Prover:   &jobstest.Prover{Hook: p.hook},
+		Prover:   &together{jobstest.Prover{Hook: p.hook}, p},
 		Chain:    chain,
 		Files:    &jobstest.Files{Dir: filepath.Join(p.Dir, "files"), Hook: p.hook},
 		Clock:    wallClock{},
@@ -180,11 +220,14 @@ func (p place) env(chain jobs.Chain) *jobs.Env {
 const placeEnv = "LPSEAL_TEST_PLACE"
 
 func buildTestChild(context.Context, *Request) (*jobs.Env, error) {
-	var p place
+	return placeOfChild().env(nil), nil
+}
+
+func placeOfChild() (p place) {
 	if err := json.Unmarshal([]byte(os.Getenv(placeEnv)), &p); err != nil {
-		return nil, err
+		panic(err)
 	}
-	return p.env(nil), nil
+	return p
 }
 
 // hostFiles locks with the real locks, and looks for layers among the fake files.
@@ -224,7 +267,7 @@ func (p place) options(instance string, rdb redis.UniversalClient, chain jobs.Ch
 		UnfitFor:     time.Millisecond,
 	}
 	for _, c := range jobs.Classes {
-		l := jobs.Lane{Class: c, Width: 2, Prover: jobs.NativeProver}
+		l := jobs.Lane{Class: c, Width: 2, Prover: jobs.NativeProver, Lockstep: p.Lockstep, Warm: p.Warm}
 		if c == jobs.ClassGPU {
 			l.GPU = "a"
 		}
@@ -336,7 +379,7 @@ func (w *world) run(o Options) running {
 }
 
 // sector makes a record at home that may run any stage.
-func (w *world) sector() *jobs.Record {
+func (w *world) sector(with ...func(*jobs.Record)) *jobs.Record {
 	w.t.Helper()
 	w.number++
 	commD, err := jobs.CommD(proof, nil)
@@ -348,6 +391,9 @@ func (w *world) sector() *jobs.Record {
 		Home: w.Home, CommD: commD, Stages: map[jobs.Stage]jobs.StageRecord{},
 		Ticket: jobs.Randomness{Epoch: head.Epoch - 900, Value: make([]byte, 32), At: head.Epoch},
 		Seed:   jobs.Randomness{Epoch: head.Epoch, Value: make([]byte, 32), At: head.Epoch},
+	}
+	for _, with := range with {
+		with(r)
 	}
 	require.NoError(w.t, w.store.Create(w.ctx, r, "test"))
 	return r

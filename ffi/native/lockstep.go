@@ -12,10 +12,12 @@ import (
 // labelled is a sector that is being labelled.
 type labelled struct {
 	replica
+	name    jobs.SectorID
 	ctx     context.Context
 	release func()
 	dir     string // of the layer files; empty keeps none
 	report  func(jobs.Progress)
+	ended   func(error) // told once; nil when it has been, and where nobody asks
 
 	done    int // layers that are whole
 	writing []*layerWriter
@@ -28,6 +30,22 @@ func (s *labelled) unfinished() bool { return s.err == nil && s.done < s.Layers 
 func (s *labelled) fail(err error) {
 	if s.err == nil {
 		s.err = err
+	}
+}
+
+// result says how the sector ended.
+func (s *labelled) result() error {
+	if s.err != nil {
+		return fmt.Errorf("sdr %s: %w", s.name, s.err)
+	}
+	return nil
+}
+
+// tellEnd tells whoever asked that the sector has ended, and nothing of it is open.
+func (s *labelled) tellEnd() {
+	if tell := s.ended; tell != nil {
+		s.ended = nil
+		tell(s.result())
 	}
 }
 
@@ -57,7 +75,9 @@ func climb(ctx context.Context, parents sdr.ParentCache, buf []byte, sectors []*
 		}
 	}
 	for _, s := range sectors {
-		s.settle(0)
+		if s.settle(0); !s.unfinished() {
+			s.tellEnd()
+		}
 	}
 	return below
 }
@@ -106,22 +126,30 @@ func (s *labelled) write(layer int, labels strided) {
 	}
 }
 
-// reached lets the writer have the labels of the first nodes.
+// reached lets the writer have the labels of the first nodes. A sector that ends here
+// lets go of its files: its company labels on, for a good part of an hour.
 func (s *labelled) reached(layer, nodes int) {
 	if s.err != nil {
 		return
 	}
+	if err := s.follow(layer, nodes); err != nil {
+		s.fail(err)
+		s.settle(0)
+		s.tellEnd()
+	}
+}
+
+func (s *labelled) follow(layer, nodes int) error {
 	if err := s.ctx.Err(); err != nil {
-		s.fail(fmt.Errorf("layer %d: %w", layer, err))
-		return
+		return fmt.Errorf("layer %d: %w", layer, err)
 	}
 	tell(s.report, fmt.Sprintf("layer %d/%d", layer, s.Layers), nodes, s.Nodes())
-	if n := len(s.writing); n > 0 {
-		s.writing[n-1].reached(nodes)
-		if err := s.writing[n-1].failure(); err != nil {
-			s.fail(err)
-		}
+	n := len(s.writing)
+	if n == 0 {
+		return nil
 	}
+	s.writing[n-1].reached(nodes)
+	return s.writing[n-1].failure()
 }
 
 // settle waits for all writers but the last few. Those of a sector that has ended are

@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,8 +92,21 @@ func TestLockstepLosesOneSector(t *testing.T) {
 				cancel()
 			}
 		}
+		told := make([]error, 2)
+		aliveThen := false
+		group[0].Done = func(err error) {
+			told[0] = err
+			left, err := os.ReadDir(group[0].Cache)
+			require.NoError(t, err)
+			require.Len(t, left, layer-1, "it has let go of its files")
+			aliveThen = told[1] == nil
+		}
+		group[1].Done = func(err error) { told[1] = errors.Join(err, errors.New("told")) }
 		errs := New(Options{Threads: 2}).SDRTogether(t.Context(), group)
 		require.ErrorIs(t, errs[0], context.Canceled)
+		require.Equal(t, errs[0], told[0])
+		require.EqualError(t, told[1], "told")
+		require.True(t, aliveThen, "the first heard of its end before the other ended")
 		require.ErrorContains(t, errs[0], "sdr "+group[0].Seal.ID.String())
 		require.NoFileExists(t, filepath.Join(group[0].Cache, jobs.LayerFile(layer)))
 		require.NoError(t, errs[1])

@@ -45,16 +45,15 @@ func (p *Prover) SDRTogether(ctx context.Context, group []jobs.SDRJob) []error {
 	}
 	errs := make([]error, len(group))
 	for i, s := range sectors {
-		if s.err != nil {
-			errs[i] = fmt.Errorf("sdr %s: %w", group[i].Seal.ID, s.err)
-		}
+		s.tellEnd()
+		errs[i] = s.result()
 	}
 	return errs
 }
 
 // newLabelled looks at what a job has to do.
 func newLabelled(ctx context.Context, job jobs.SDRJob) *labelled {
-	s := &labelled{dir: job.Cache, report: job.Report}
+	s := &labelled{name: job.Seal.ID, dir: job.Cache, report: job.Report, ended: job.Done}
 	own, cancel := context.WithCancel(job.Ctx)
 	stop := context.AfterFunc(ctx, cancel)
 	s.ctx, s.release = own, func() { stop(); cancel() }

@@ -67,7 +67,13 @@ func (f *Files) setManifest(r *jobs.Record, m jobs.Manifest) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(f.file(r, manifest), b, 0o644)
+	// As the real one: whole or not at all, for who writes it may be killed.
+	temp, err := os.CreateTemp(filepath.Dir(f.file(r, manifest)), "manifest-")
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(b)
+	return errors.Join(err, temp.Close(), os.Rename(temp.Name(), f.file(r, manifest)))
 }
 
 // Bind wipes layers of another manifest.
