@@ -85,6 +85,11 @@ type Client struct {
 	sectors sectorCache
 	proving *provingCache
 
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	surveys sync.WaitGroup
+	survey  surveyTurn
+
 	settling sync.Mutex
 	settled  lotus.TipSetKey // the tipset as of which messages were looked up last
 
@@ -106,42 +111,57 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, proving: newProvingCache(), node: newNode(endpoints, cfg.Timeout, cfg.Backoff)}
+	c := &Client{cfg: cfg, proving: newProvingCache(), node: newNode(endpoints, cfg)}
+	c.life, c.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err := c.check(ctx); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("node %s: %w", endpoints[0], err)
+		return nil, err
 	}
 	return c, nil
 }
 
 // Close ends the connections. Run must have returned.
-func (c *Client) Close() { c.node.close() }
+func (c *Client) Close() {
+	c.end()
+	c.surveys.Wait()
+	c.node.close()
+}
 
 // Calls gives the number of calls made since Dial, by method.
 func (c *Client) Calls() map[string]uint64 { return c.node.counts() }
 
-// check asks every endpoint who it is: one of another network among them would answer reads with another chain.
+// check asks every endpoint who it is: one of another network among them would answer reads with another chain. One that does not answer yet is asked
+// again later.
 func (c *Client) check(ctx context.Context) error {
-	for i := range c.node.endpoints {
+	unfit := make([]string, len(c.node.endpoints))
+	var away error
+	for i, e := range c.node.endpoints {
 		n, err := c.identify(ctx, i)
 		switch {
-		case err != nil && i > 0 && isTransient(err):
-			c.cfg.Log.Warn("a further node does not answer", "node", c.node.endpoints[i].URL, "err", err)
+		case err != nil && isTransient(err):
+			unfit[i] = silent
+			if away == nil {
+				away = fmt.Errorf("node %s: %w", e, err)
+			}
 			continue
 		case err != nil:
-			return err
+			return fmt.Errorf("node %s: %w", e, err)
 		case c.cfg.Network != "" && n.Name != c.cfg.Network:
-			return jobs.Failf(jobs.Rejected, "it follows network %q, the configuration names %q; change one of them", n.Name, c.cfg.Network)
-		case i > 0 && n.Name != c.network.Name:
-			return jobs.Failf(jobs.Rejected, "node %s follows network %q, the first node %q; name nodes of one network only",
-				c.node.endpoints[i], n.Name, c.network.Name)
+			return jobs.Failf(jobs.Rejected, "node %s: it follows network %q, the configuration names %q; change one of them", e, n.Name, c.cfg.Network)
+		case c.network.Name != "" && n.Name != c.network.Name:
+			return jobs.Failf(jobs.Rejected, "node %s follows network %q, another one %q; name nodes of one network only", e, n.Name, c.network.Name)
 		case n.Version < uint(oldestNetwork):
-			return jobs.Failf(jobs.Rejected, "its network version is %d, lpseal's messages need %d; upgrade the node", n.Version, oldestNetwork)
+			return jobs.Failf(jobs.Rejected, "node %s: its network version is %d, lpseal's messages need %d; upgrade the node", e, n.Version, oldestNetwork)
 		}
-		if i == 0 {
+		if c.network.Name == "" {
 			c.network = n
 		}
 	}
+	if c.network.Name == "" {
+		return away
+	}
+	c.node.judge(unfit)
+	c.survey.done()
 	for _, miner := range c.cfg.Miners {
 		if _, err := c.Miner(ctx, miner); err != nil {
 			return fmt.Errorf("network %s: %w", c.network.Name, err)
@@ -202,6 +222,7 @@ func (c *Client) Head(ctx context.Context) (jobs.Head, error) {
 const silence = 4
 
 func (c *Client) headTipSet(ctx context.Context) (*lotus.TipSet, error) {
+	c.surveySometimes()
 	c.mu.Lock()
 	head, maxAge := c.head, c.cfg.HeadMaxAge
 	if c.followed {

@@ -44,3 +44,15 @@ func SendUnchecked(c *Client, ctx context.Context, batch string, rs []jobs.Commi
 
 // Told lets a test bring a notification of a head, late or not.
 func Told(c *Client, head *lotus.TipSet, reverted bool) { c.setHead(head, reverted) }
+
+// LookAtNodes lets a test have the nodes looked at now.
+func LookAtNodes(c *Client, ctx context.Context) { c.lookAtNodes(ctx) }
+
+// Reading is where the chain is read from.
+func Reading(c *Client) string {
+	e, _ := c.node.reading()
+	return e.URL
+}
+
+// Order are the nodes that a question goes to, by their place in the list.
+func Order(c *Client, method string) []int { return c.node.order(method) }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -14,6 +16,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
 )
 
 // api is what a node may be asked: Lotus's methods, and one that only the embedded node has.
@@ -27,16 +30,100 @@ type embedded struct {
 	LpsealOfferVanilla func(ctx context.Context, miner address.Address, number abi.SectorNumber, c1 []byte) error
 }
 
-// node is a list of endpoints of one network. Reads go to the first that answers; what is written always goes to the first,
-// for its mempool and its memory of MsgUuids are its own.
+// node is a list of endpoints of one network. Reads go to the first that is fit ([Client.survey]) and answers; what is written always goes to the
+// first, for its wallet, its mempool and its memory of MsgUuids are its own. While the first is away or behind, messages wait.
 type node struct {
 	endpoints []*endpoint
 	timeout   time.Duration // of one call
 	backoff   time.Duration // before the second try of a read; doubled for the third
-	preferred atomic.Int64  // index of the endpoint that answered last
+	log       *slog.Logger
 
-	mu    sync.Mutex
-	calls map[string]uint64 // by method
+	mu      sync.Mutex
+	calls   map[string]uint64 // by method
+	current int               // index of the endpoint that reads go to
+	moved   chan struct{}     // closed when current changes
+	unfit   []string          // why an endpoint is not read from; "": it is
+}
+
+// writer is the index of the endpoint that messages are sent through.
+const writer = 0
+
+// silent is why an endpoint that did not answer is not read from.
+const silent = "does not answer"
+
+// ofOneNode says that a question is about what one node has for itself and not of the chain. Such questions go to the node that writes, or
+// what it does would not agree with what it was asked.
+func ofOneNode(method string) bool {
+	return strings.HasPrefix(method, "Wallet") || strings.HasPrefix(method, "Mpool")
+}
+
+// order are the endpoints to ask, the current one first. If none is fit, all are tried.
+func (n *node) order(method string) []int {
+	if ofOneNode(method) {
+		return []int{writer}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fit, all := []int{}, []int{n.current}
+	for i := range n.endpoints {
+		if i != n.current {
+			all = append(all, i)
+		}
+	}
+	for _, i := range all {
+		if n.unfit[i] == "" {
+			fit = append(fit, i)
+		}
+	}
+	if len(fit) == 0 {
+		return all
+	}
+	return fit
+}
+
+// use makes an endpoint the one that is read from.
+func (n *node) use(at int, why string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if at == n.current {
+		return
+	}
+	n.log.Warn("the chain is read from another node", "was", n.endpoints[n.current].URL, "now", n.endpoints[at].URL, "because", why)
+	n.current = at
+	close(n.moved)
+	n.moved = make(chan struct{})
+}
+
+// reading is the endpoint that is read from, and a channel that is closed when it is no longer.
+func (n *node) reading() (Endpoint, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.endpoints[n.current].Endpoint, n.moved
+}
+
+// judge takes over what a survey found, and reads from the first endpoint that is fit.
+func (n *node) judge(unfit []string) {
+	n.mu.Lock()
+	why := "the first of the list is fit again"
+	if unfit[n.current] != "" {
+		why = "it " + unfit[n.current]
+	}
+	for i, was := range n.unfit {
+		switch is := unfit[i]; {
+		case is == was:
+		case is == "":
+			n.log.Info("a node is fit again", "node", n.endpoints[i].URL)
+		default:
+			n.log.Warn("a node is not read from", "node", n.endpoints[i].URL, "because", "it "+is)
+		}
+	}
+	n.unfit = unfit
+	first := slices.Index(unfit, "")
+	n.mu.Unlock()
+	if first < 0 {
+		return // as good as any other
+	}
+	n.use(first, why)
 }
 
 // endpoint is one connection, made when first used and kept.
@@ -47,8 +134,10 @@ type endpoint struct {
 	closer jsonrpc.ClientCloser
 }
 
-func newNode(endpoints []Endpoint, timeout, backoff time.Duration) *node {
-	n := &node{timeout: timeout, backoff: backoff, calls: map[string]uint64{}}
+func newNode(endpoints []Endpoint, cfg Config) *node {
+	n := &node{
+		timeout: cfg.Timeout, backoff: cfg.Backoff, log: cfg.Log, calls: map[string]uint64{}, moved: make(chan struct{}), unfit: make([]string, len(endpoints)),
+	}
 	for _, e := range endpoints {
 		n.endpoints = append(n.endpoints, &endpoint{Endpoint: e})
 	}
@@ -125,11 +214,11 @@ func read[T any](ctx context.Context, n *node, method string, ask func(context.C
 			out T
 			err error
 		)
-		first := int(n.preferred.Load())
-		for i := range n.endpoints {
-			at := (first + i) % len(n.endpoints)
+		for failed, at := range n.order(method) {
 			if out, err = once(ctx, n, at, method, ask); !isUnreachable(err) {
-				n.preferred.Store(int64(at))
+				if failed > 0 {
+					n.use(at, "it "+silent)
+				}
 				return out, classify(method, err)
 			}
 			if ctx.Err() != nil {
@@ -148,9 +237,17 @@ func read[T any](ctx context.Context, n *node, method string, ask func(context.C
 	}
 }
 
-// write asks the first endpoint, once: the caller has a journal and knows how to ask again.
+// write asks the first endpoint, once: the caller has a journal and knows how to ask again. One that is behind the node that the chain was read from
+// would judge a message by what is no longer so.
 func write[T any](ctx context.Context, n *node, method string, ask func(context.Context, *api) (T, error)) (T, error) {
-	out, err := once(ctx, n, 0, method, ask)
+	n.mu.Lock()
+	why := n.unfit[writer]
+	n.mu.Unlock()
+	if why != "" && why != silent {
+		var none T
+		return none, jobs.Failf(jobs.Transient, "node %s, which messages are sent through, %s; they wait until it is fit", n.endpoints[writer], why)
+	}
+	out, err := once(ctx, n, writer, method, ask)
 	if ctx.Err() != nil {
 		return out, ctx.Err()
 	}

@@ -19,12 +19,19 @@ import (
 // client with a journal at every head.
 func (c *Client) Run(ctx context.Context) error {
 	wait := c.cfg.Backoff
-	for i := 0; ; i++ {
+	for {
 		begun := time.Now()
-		err := c.follow(ctx, c.node.endpoints[i%len(c.node.endpoints)].Endpoint)
+		e, moved := c.node.reading()
+		err := c.follow(ctx, e, moved)
 		c.setFollowed(false)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.Is(err, errMoved) {
+			continue
+		}
+		if len(c.node.endpoints) > 1 {
+			c.lookAtNodes(ctx) // another may be there to listen to
 		}
 		if time.Since(begun) > maxResubscribe {
 			wait = c.cfg.Backoff
@@ -47,8 +54,11 @@ func (c *Client) setFollowed(followed bool) {
 	c.mu.Unlock()
 }
 
+// errMoved ends a subscription at a node that is no longer read from: its heads would name tipsets that the other need not have.
+var errMoved = errors.New("the chain is read from another node")
+
 // follow reads notifications of one subscription until it ends.
-func (c *Client) follow(ctx context.Context, e Endpoint) error {
+func (c *Client) follow(ctx context.Context, e Endpoint, moved <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var notify struct {
@@ -69,6 +79,8 @@ func (c *Client) follow(ctx context.Context, e Endpoint) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-moved:
+			return errMoved
 		case step, ok := <-changes:
 			if !ok {
 				return errors.New("the node closed the subscription")
