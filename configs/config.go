@@ -77,7 +77,20 @@ type Policy struct {
 	BackoffBase    time.Duration  `key:"backoff_base" doc:"Wait after a transient fault; it doubles up to backoff_max."`
 	BackoffMax     time.Duration  `key:"backoff_max" doc:"Longest wait after a transient fault."`
 	BusyWait       time.Duration  `key:"busy_wait" doc:"Wait between looks at a stage without GPU, space or funds."`
+	PreCommits     Batch          `key:"precommit_batch" doc:"When pre-commits of one miner and proof type go out together."`
+	Commits        Batch          `key:"commit_batch" doc:"The same for proofs."`
 	Look           time.Duration  `key:"look" doc:"Longest time between two looks at a sector that waits for the chain or a worker."`
+}
+
+// Batch is [jobs.BatchPolicy] as an operator writes it.
+type Batch struct {
+	Max   int           `key:"max" doc:"Sectors in one message at most, up to 256; 1 sends each alone. A message is at most 64 KiB in any case."`
+	Wait  time.Duration `key:"wait" doc:"How long the first sector that is ready waits for others; 0s sends at once."`
+	Slack time.Duration `key:"slack" doc:"A batch goes this long before its nearest deadline, however few are in it."`
+}
+
+func (b Batch) jobs() jobs.BatchPolicy {
+	return jobs.BatchPolicy{Max: b.Max, Bytes: jobs.MaxBatchBytes, Wait: b.Wait, Slack: b.Slack}
 }
 
 // Jobs gives the policy in the domain's type.
@@ -86,6 +99,7 @@ func (p Policy) Jobs() jobs.Policy {
 		TicketLookback: p.TicketLookback, TicketWindow: p.TicketWindow, TicketMargin: p.TicketMargin, TicketFresh: p.TicketFresh,
 		SeedConfidence: p.SeedConfidence, MaxRetickets: p.MaxRetickets, MaxRollbacks: p.MaxRollbacks,
 		BackoffBase: p.BackoffBase, BackoffMax: p.BackoffMax, BusyWait: p.BusyWait, Look: p.Look, ReleaseLayers: p.ReleaseLayers,
+		PreCommits: p.PreCommits.jobs(), Commits: p.Commits.jobs(),
 	}
 }
 

@@ -22,6 +22,8 @@ func Default() Config {
 			TicketLookback: p.TicketLookback, TicketWindow: p.TicketWindow, TicketMargin: p.TicketMargin, TicketFresh: p.TicketFresh,
 			SeedConfidence: p.SeedConfidence, MaxRetickets: p.MaxRetickets, MaxRollbacks: p.MaxRollbacks,
 			BackoffBase: p.BackoffBase, BackoffMax: p.BackoffMax, BusyWait: p.BusyWait, Look: p.Look, ReleaseLayers: p.ReleaseLayers,
+			PreCommits: Batch{Max: p.PreCommits.Max, Wait: p.PreCommits.Wait, Slack: p.PreCommits.Slack},
+			Commits:    Batch{Max: p.Commits.Max, Wait: p.Commits.Wait, Slack: p.Commits.Slack},
 		},
 		Host:      Host{StateDir: "/var/lib/lpseal"},
 		Worker:    Worker{Instance: "main", Drain: 30 * time.Second},

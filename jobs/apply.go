@@ -22,6 +22,8 @@ func (e Scheduled) apply(r *Record, now time.Time) error {
 		return fmt.Errorf("%w: held", ErrRefused)
 	case sr.State == Done:
 		return fmt.Errorf("%w: %s is done", ErrRefused, e.Stage)
+	case RowOf(e.Stage).Batched() != (e.Batch != ""):
+		return fmt.Errorf("%w: %s goes into batch %q", ErrRefused, e.Stage, e.Batch)
 	case e.Again:
 		sr.Delivery++
 	default:
@@ -36,7 +38,7 @@ func (e Scheduled) apply(r *Record, now time.Time) error {
 			r.Seed = *e.Drawn
 		}
 	}
-	sr.State, sr.Queue, sr.Worker, sr.Since = Queued, e.Queue.String(), "", now
+	sr.State, sr.Queue, sr.Batch, sr.Worker, sr.Since = Queued, e.Queue.String(), e.Batch, "", now
 	r.set(e.Stage, sr)
 	return nil
 }

@@ -66,6 +66,7 @@ func (r *Record) Fields() map[string]string {
 		f.num(p+"delivery", int64(sr.Delivery))
 		f.num(p+"claim", int64(sr.Claim))
 		f.str(p+"queue", sr.Queue)
+		f.str(p+"batch", sr.Batch)
 		f.str(p+"worker", sr.Worker)
 		f.time(p+"since", sr.Since)
 		f.str(p+"message", sr.Message)
@@ -234,6 +235,8 @@ func (p *parser) stage(sr *StageRecord, name, k, v string) bool {
 		sr.Claim = int(p.num(k, v))
 	case "queue":
 		sr.Queue = v
+	case "batch":
+		sr.Batch = v
 	case "worker":
 		sr.Worker = v
 	case "since":

@@ -19,28 +19,34 @@ var commit = Row{
 	InputFrom: C2,
 	Timeout:   30 * time.Minute,
 	MaxRetry:  16,
-	Do:        doCommit,
+	DoBatch:   doCommits,
 }
 
-func doCommit(ctx context.Context, env *Env, r *Record) (*Result, error) {
-	if err := holdsOnChain(ctx, env.Chain, r); err != nil {
-		return nil, fmt.Errorf("commit: %w", err)
-	}
-	if bytes.HasPrefix(r.PoRep, []byte(VanillaTag)) {
-		vanilla, err := env.Files.LoadC1(ctx, r)
-		if err != nil {
-			return nil, err
+func doCommits(ctx context.Context, env *Env, batch string, rs []*Record) ([]Sent, error) {
+	agg, _ := env.Prover.(Aggregator)
+	return sendTogether(ctx, rs, func(r *Record) (CommitRequest, error) {
+		if err := holdsOnChain(ctx, env.Chain, r); err != nil {
+			return CommitRequest{}, err
 		}
-		if err := env.Chain.OfferVanilla(ctx, r.ID, vanilla); err != nil {
-			return nil, fmt.Errorf("offer the vanilla proof: %w", err)
-		}
+		return CommitRequest{Meaning: r.Meaning(Commit), Seal: r.Seal(), Pieces: r.Pieces, Proof: r.PoRep}, offer(ctx, env, r)
+	}, func(requests []CommitRequest) ([]Sent, error) {
+		return env.Chain.SendCommits(ctx, batch, requests, agg)
+	})
+}
+
+// offer gives the embedded node what a native proof stands for.
+func offer(ctx context.Context, env *Env, r *Record) error {
+	if !bytes.HasPrefix(r.PoRep, []byte(VanillaTag)) {
+		return nil
 	}
-	m := r.Meaning(Commit)
-	sent, err := env.Chain.SendCommits(ctx, m.Alone(), []CommitRequest{{Meaning: m, Seal: r.Seal(), Pieces: r.Pieces, Proof: r.PoRep}}, nil)
+	vanilla, err := env.Files.LoadC1(ctx, r)
 	if err != nil {
-		return nil, fmt.Errorf("commit: %w", err)
+		return err
 	}
-	return sent[0].result("commit")
+	if err := env.Chain.OfferVanilla(ctx, r.ID, vanilla); err != nil {
+		return fmt.Errorf("sector %s: offer the vanilla proof: %w", r.ID, err)
+	}
+	return nil
 }
 
 // holdsOnChain sees that the record's values, against which c2 verified the proof, are

@@ -11,21 +11,76 @@ type Action struct {
 	Event Event
 	// Draw says what randomness the performer must put into the Scheduled event.
 	Draw Draw
+	// Batched says that Event is not to be written alone: the sector is a candidate
+	// for a batch, which names itself in the event when it takes the sector.
+	Batched bool
 }
 
-func act(e Event) Action { return Action{Event: e} }
+func act(e Event) Action {
+	s, ok := e.(Scheduled)
+	return Action{Event: e, Batched: ok && RowOf(s.Stage).Batched()}
+}
+
+// In is the action's event once a batch has taken the sector.
+func (a Action) In(batch string) Event {
+	s, ok := a.Event.(Scheduled)
+	if !ok || !a.Batched {
+		return a.Event
+	}
+	s.Batch = batch
+	return s
+}
 
 // Decide says what moves a sector on, and why. It gives one step: the caller
 // performs it and asks again until it is told to wait.
 func Decide(r *Record, f *Facts, p *Policy) (Action, Reason) {
+	var v verdict
 	for _, rule := range []func(*Record, *Facts, *Policy) (Action, Reason){
 		finished, chainTruth, messages, orders, redeliver, held, lateForDeals, tooLate, recoveries, remedies, place, advance,
 	} {
-		if a, why := rule(r, f, p); a.Event != nil || !why.OK() {
+		a, why := rule(r, f, p)
+		if v.take(a, why) {
 			return a, why
 		}
+		if a.Event == nil && !why.OK() {
+			break
+		}
+	}
+	if a, why := v.rest(); a.Event != nil || !why.OK() {
+		return a, why
 	}
 	return Action{}, Reason{Text: "nothing to do"}
+}
+
+// verdict collects what several rules, or one rule for several stages, say. A step
+// of the sector's own goes at once. A batch forms in its own time: it comes after
+// all other steps, and stops none of them. Otherwise the first reason to wait
+// stands, with the earliest look.
+type verdict struct {
+	batched       Action
+	forming, wait Reason
+}
+
+// take says that the action is to be performed now.
+func (v *verdict) take(a Action, why Reason) bool {
+	switch {
+	case a.Batched:
+		if v.batched.Event == nil {
+			v.batched, v.forming = a, why
+		}
+	case a.Event != nil:
+		return true
+	case !why.OK():
+		v.wait = earlier(v.wait, why)
+	}
+	return false
+}
+
+func (v *verdict) rest() (Action, Reason) {
+	if v.batched.Event != nil {
+		return v.batched, v.forming
+	}
+	return Action{}, v.wait
 }
 
 func wait(look time.Time, format string, args ...any) (Action, Reason) {
@@ -142,6 +197,7 @@ func orders(r *Record, f *Facts, p *Policy) (Action, Reason) {
 
 // redeliver compares queued and running stages with the queue (design rule 2).
 func redeliver(r *Record, f *Facts, p *Policy) (Action, Reason) {
+	var v verdict
 	for _, row := range Stages {
 		sr := r.Stage(row.Stage)
 		if sr.State != Queued && sr.State != Running || r.Hold != nil && !row.Recovery {
@@ -149,6 +205,9 @@ func redeliver(r *Record, f *Facts, p *Policy) (Action, Reason) {
 		}
 		again := lost(f.Tasks[row.Stage])
 		why := "its task was " + string(f.Tasks[row.Stage])
+		if sr.Batch != "" {
+			why = sr.Batch + " was given up or lost"
+		}
 		q, served := route(row, r, f)
 		if again == "" && waiting(f.Tasks[row.Stage]) && served.OK() && sr.Queue != q.String() && !alive(sr.Queue, f) {
 			again, why = "moved", "no live lane serves "+sr.Queue
@@ -156,9 +215,11 @@ func redeliver(r *Record, f *Facts, p *Policy) (Action, Reason) {
 		if again == "" || !served.OK() {
 			continue
 		}
-		return act(Scheduled{Stage: row.Stage, Queue: q, Again: true, Why: why}), Reason{Text: why}
+		if a := act(Scheduled{Stage: row.Stage, Queue: q, Again: true, Why: why}); v.take(a, Reason{Text: why}) {
+			return a, Reason{Text: why}
+		}
 	}
-	return pass()
+	return v.rest()
 }
 
 // lost says why a task in this state will not run the stage; empty if it will.
@@ -265,24 +326,21 @@ func place(r *Record, f *Facts, p *Policy) (Action, Reason) {
 // advance schedules the first stage that can start, or finishes the sector, or
 // says what it waits for.
 func advance(r *Record, f *Facts, p *Policy) (Action, Reason) {
-	var first Reason
+	var v verdict
 	for _, row := range Stages {
 		if row.Recovery || r.Stage(row.Stage).State == Done {
 			continue
 		}
-		why := startable(row, r, f, p)
+		a, why := Action{}, startable(row, r, f, p)
 		if why.OK() {
-			a, why := schedule(row, r, f, p, "")
-			if a.Event != nil {
-				return a, why
-			}
-			first = earlier(first, why)
-			continue
+			a, why = schedule(row, r, f, p, "")
 		}
-		first = earlier(first, why)
+		if v.take(a, why) {
+			return a, why
+		}
 	}
-	if !first.OK() {
-		return Action{}, first
+	if a, why := v.rest(); a.Event != nil || !why.OK() {
+		return a, why
 	}
 	return finish(r, f, p)
 }
@@ -328,7 +386,7 @@ func schedule(row *Row, r *Record, f *Facts, _ *Policy, why string) (Action, Rea
 	if !reason.OK() {
 		return Action{}, reason
 	}
-	a := Action{Event: Scheduled{Stage: row.Stage, Queue: q, Why: why}}
+	a := act(Scheduled{Stage: row.Stage, Queue: q, Why: why})
 	if row.Draw == DrawTicket && r.Ticket.Value == nil || row.Draw == DrawSeed && r.Seed.Value == nil {
 		a.Draw = row.Draw
 	}

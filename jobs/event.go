@@ -57,6 +57,8 @@ type (
 		// Again says that the work is the same and only the task is new: delivery
 		// rises and attempt does not.
 		Again bool
+		// Batch is the batch that the sector goes into, where the stage has batches.
+		Batch string
 		Why   string
 		// Drawn is the ticket or seed the row asks for.
 		Drawn *Randomness
@@ -156,10 +158,14 @@ func (r *Result) Answer() string {
 
 func (e Placed) String() string { return "placed on path " + e.Path }
 func (e Scheduled) String() string {
-	s := fmt.Sprintf("%s queued on %s", e.Stage, e.Queue)
+	again, where := "", "on "+e.Queue.String()
 	if e.Again {
-		s = fmt.Sprintf("%s queued again on %s", e.Stage, e.Queue)
+		again = " again"
 	}
+	if e.Batch != "" {
+		where = "in " + e.Batch
+	}
+	s := fmt.Sprintf("%s queued%s %s", e.Stage, again, where)
 	if e.Why != "" {
 		s += ": " + e.Why
 	}

@@ -130,6 +130,7 @@ func (k *key) record(w *world) {
 	for _, row := range Stages {
 		sr := r.Stages[row.Stage]
 		k.text(string(sr.State))
+		k.text(sr.Batch)
 		k.num(int64(sr.Fence))
 		if sr.State != Done || w.echoes(row.Stage) {
 			k.num(int64(sr.Attempt))

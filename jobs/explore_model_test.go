@@ -28,6 +28,10 @@ const (
 	synthetic   = abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep
 )
 
+// ofOne is the batch of the model's only sector. The life of batches is explored
+// apart, in batch_explore_test.go: for a sector a batch is a task that may be lost.
+const ofOne = "b-of-one"
+
 // modelPolicy makes every wait end at once: the model has no clock.
 func modelPolicy() *Policy {
 	p := DefaultPolicy()
@@ -233,7 +237,7 @@ func (w *world) polls(p *Policy, add func(string, *world, bool)) {
 	if a.Event == nil {
 		return
 	}
-	event := a.Event
+	event := a.In(ofOne)
 	if s, ok := event.(Scheduled); ok && a.Draw != DrawNothing {
 		epoch := w.epoch()
 		if a.Draw == DrawTicket {

@@ -65,6 +65,16 @@ type Policy struct {
 	BusyWait       time.Duration // between looks at a busy or unfunded stage
 	Look           time.Duration // default time to the next look at a waiting sector
 	ReleaseLayers  Release
+	// When pre-commits and commits go out together.
+	PreCommits, Commits BatchPolicy
+}
+
+// Batch is the policy of a stage whose sectors share messages.
+func (p *Policy) Batch(s Stage) BatchPolicy {
+	if s == PreCommit {
+		return p.PreCommits
+	}
+	return p.Commits
 }
 
 // Release says when layer files are removed.
@@ -91,6 +101,8 @@ func DefaultPolicy() Policy {
 		BusyWait:       30 * time.Second,
 		Look:           10 * time.Second,
 		ReleaseLayers:  ReleaseAfterC2,
+		PreCommits:     BatchPolicy{Max: MaxBatch, Bytes: MaxBatchBytes, Wait: time.Hour, Slack: 6 * time.Hour},
+		Commits:        BatchPolicy{Max: MaxBatch, Bytes: MaxBatchBytes, Wait: time.Hour, Slack: 24 * time.Hour},
 	}
 }
 

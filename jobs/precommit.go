@@ -22,7 +22,7 @@ var preCommit = Row{
 	InputFrom:      TreeRC,
 	Timeout:        30 * time.Minute,
 	MaxRetry:       16,
-	Do:             doPreCommit,
+	DoBatch:        doPreCommits,
 }
 
 // preCommitReady checks before money is paid that the proof can be made at all. A fleet
@@ -34,22 +34,19 @@ func preCommitReady(r *Record, f *Facts, _ *Policy) Reason {
 	return Reason{}
 }
 
-func doPreCommit(ctx context.Context, env *Env, r *Record) (*Result, error) {
-	if err := checkPieces(ctx, env, r); err != nil {
-		return nil, err
-	}
-	sent, err := env.Chain.SendPreCommits(ctx, r.Meaning(PreCommit).Alone(), []PreCommitRequest{{
-		Meaning:     r.Meaning(PreCommit),
-		Seal:        r.Seal(),
-		TicketEpoch: r.Ticket.Epoch,
-		CC:          r.CC(),
-		Expiration:  r.Expiration,
-		Terms:       TermsOf(r.Pieces),
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("pre-commit: %w", err)
-	}
-	return sent[0].result("pre-commit")
+func doPreCommits(ctx context.Context, env *Env, batch string, rs []*Record) ([]Sent, error) {
+	return sendTogether(ctx, rs, func(r *Record) (PreCommitRequest, error) {
+		return PreCommitRequest{
+			Meaning:     r.Meaning(PreCommit),
+			Seal:        r.Seal(),
+			TicketEpoch: r.Ticket.Epoch,
+			CC:          r.CC(),
+			Expiration:  r.Expiration,
+			Terms:       TermsOf(r.Pieces),
+		}, checkPieces(ctx, env, r)
+	}, func(requests []PreCommitRequest) ([]Sent, error) {
+		return env.Chain.SendPreCommits(ctx, batch, requests)
+	})
 }
 
 // checkPieces sees that what the pieces claim is still there: an allocation that another
@@ -62,12 +59,4 @@ func checkPieces(ctx context.Context, env *Env, r *Record) error {
 		}
 	}
 	return nil
-}
-
-// result is the member's result of its stage.
-func (s Sent) result(what string) (*Result, error) {
-	if s.Fault != nil {
-		return nil, fmt.Errorf("%s: %w", what, s.Fault)
-	}
-	return &Result{Message: s.Message}, nil
 }

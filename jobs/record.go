@@ -96,6 +96,7 @@ type StageRecord struct {
 	Delivery int    // raised when the task must be enqueued again
 	Claim    int    // raised by every claim; names the claimant
 	Queue    string // where the task was put
+	Batch    string // name of the batch the sector went into (precommit, commit)
 	Worker   string // host/instance@run of the claim
 	Since    time.Time
 	Message  string // CID pushed (precommit, commit)

@@ -4,25 +4,25 @@ import "fmt"
 
 // remedies chooses what follows a fault: design §5's table.
 func remedies(r *Record, f *Facts, p *Policy) (Action, Reason) {
-	var first Reason
+	var v verdict
 	for _, row := range Stages {
 		if row.Recovery || r.Stage(row.Stage).State != Faulted || r.Abandoned {
 			continue
 		}
 		a, why := remedy(row, r, f, p)
-		if a.Event != nil {
+		if v.take(a, why) {
 			return a, why
 		}
-		first = earlier(first, why)
 	}
+	rest, first := v.rest()
 	if first.OK() {
 		return pass()
 	}
 	// One stage waiting out its back-off does not stop the others.
-	if a, why := advance(r, f, p); a.Event != nil {
+	if a, why := advance(r, f, p); a.Event != nil && (!a.Batched || !rest.Batched) {
 		return a, why
 	}
-	return Action{}, first
+	return rest, first
 }
 
 func remedy(row *Row, r *Record, f *Facts, p *Policy) (Action, Reason) {

@@ -57,7 +57,7 @@ func scene(t *testing.T) (*jobs.Env, *jobs.Record, *watched, *jobstest.Chain) {
 	r.Ticket.Value, err = chain.Ticket(t.Context(), r.ID.Miner, r.Ticket.Epoch)
 	require.NoError(t, err)
 	for _, s := range []jobs.Stage{jobs.TreeD, jobs.SDR} {
-		_, err := jobs.RowOf(s).Do(t.Context(), env, r)
+		_, err := perform(t, s, env, r)
 		require.NoError(t, err)
 	}
 	return env, r, prover, chain
@@ -124,12 +124,29 @@ func TestC2IsVerified(t *testing.T) {
 	require.Equal(t, jobs.C1, requireFault(t, err, jobs.Input, "does not hold").From)
 }
 
+// perform does a stage for a sector, in a batch of one where the stage has batches.
+func perform(t *testing.T, s jobs.Stage, env *jobs.Env, r *jobs.Record) (*jobs.Result, error) {
+	t.Helper()
+	row := jobs.RowOf(s)
+	if !row.Batched() {
+		return row.Do(t.Context(), env, r)
+	}
+	sent, err := row.DoBatch(t.Context(), env, "b-of-one", []*jobs.Record{r})
+	if err != nil {
+		return nil, err
+	}
+	if sent[0].Fault != nil {
+		return nil, sent[0].Fault
+	}
+	return &jobs.Result{Message: sent[0].Message}, nil
+}
+
 // landed takes the record as far as a vanilla proof, its pre-commit on chain.
 func landed(t *testing.T, env *jobs.Env, r *jobs.Record) jobs.OnChainPreCommit {
 	t.Helper()
 	chain := env.Chain.(*jobstest.Chain)
 	for _, s := range []jobs.Stage{jobs.TreeRC, jobs.PreCommit} {
-		res, err := jobs.RowOf(s).Do(t.Context(), env, r)
+		res, err := perform(t, s, env, r)
 		require.NoError(t, err)
 		if s == jobs.TreeRC {
 			r.CommR = res.CommR
@@ -181,7 +198,7 @@ func TestNothingIsOfferedThatTheChainWouldRefuse(t *testing.T) {
 			r.PoRep = []byte("a SNARK")
 			c.change(r, &pre)
 			chain.SetPreCommit(r.ID, &pre)
-			res, err := jobs.RowOf(jobs.Commit).Do(t.Context(), env, r)
+			res, err := perform(t, jobs.Commit, env, r)
 			if c.class == "" {
 				require.NoError(t, err)
 				require.NotEmpty(t, res.Message)
@@ -200,7 +217,7 @@ func TestANodeThatIsAwayIsNotTheProofsFault(t *testing.T) {
 		env, r, _, chain := scene(t)
 		landed(t, env, r)
 		chain.Fail(method, errors.New("connection refused"))
-		_, err := jobs.RowOf(jobs.Commit).Do(t.Context(), env, r)
+		_, err := perform(t, jobs.Commit, env, r)
 		require.ErrorContains(t, err, "connection refused", method)
 		require.Zero(t, chain.Calls()["SendCommits"], method)
 	}

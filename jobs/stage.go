@@ -67,7 +67,14 @@ type Row struct {
 	// MaxRetry bounds asynq's own retries, which are only for infrastructure.
 	MaxRetry int
 	Do       func(context.Context, *Env, *Record) (*Result, error)
+	// DoBatch is Do's form for stages whose sectors share a message: it answers for
+	// each record, in order. batch is the batch's name, the same however often it is
+	// delivered.
+	DoBatch func(ctx context.Context, env *Env, batch string, rs []*Record) ([]Sent, error)
 }
+
+// Batched says that the stage's sectors go in batches (design rule 12).
+func (row *Row) Batched() bool { return row.DoBatch != nil }
 
 // Draw names chain randomness a stage is bound to.
 type Draw string

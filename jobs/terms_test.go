@@ -133,10 +133,11 @@ func TestDroppedDeals(t *testing.T) {
 		r = next
 	}
 	require.Nil(t, r.Pieces[0].Allocation)
+	r.set(DropLayers, StageRecord{State: Done, Fence: 1, Attempt: 1}) // which waits for nobody
 	a, _ = Decide(r, f, p)
 	require.Equal(t, Commit, a.Event.(Scheduled).Stage)
 
-	r, err := Apply(r, a.Event, noon)
+	r, err := Apply(r, a.In(ofOne), noon)
 	require.NoError(t, err)
 	_, err = Apply(r, DealsDropped{"by order"}, noon)
 	require.ErrorIs(t, err, ErrRefused, "a message may name the allocation already")

@@ -51,6 +51,7 @@ func start(t testing.TB, rdb redis.UniversalClient) *pipeline {
 		inspector: asynq.NewInspectorFromRedisClient(rdb),
 		worker:    host("h1", "run1"),
 	}
+	p.policy.PreCommits.Wait, p.policy.Commits.Wait = 0, 0
 	p.Scheduler = p.scheduler("s1")
 	p.join(p.worker)
 	return p
@@ -131,7 +132,11 @@ func (p *pipeline) explain(id jobs.SectorID) (jobs.Action, jobs.Reason) {
 func (p *pipeline) taskState(id jobs.SectorID, s jobs.Stage) jobs.TaskState {
 	p.t.Helper()
 	r := p.record(id)
-	states, err := p.queues.States(p.ctx, []queue.Ref{{Task: r.Task(s), Queue: r.Stage(s).Queue}})
+	ref := queue.Ref{Task: r.Task(s), Queue: r.Stage(s).Queue}
+	if r.Stage(s).Batch != "" {
+		ref.Task = p.batch(r, s).Task()
+	}
+	states, err := p.queues.States(p.ctx, []queue.Ref{ref})
 	require.NoError(p.t, err)
 	return states[0]
 }
@@ -143,9 +148,29 @@ func (p *pipeline) apply(id jobs.SectorID, e jobs.Event) *jobs.Record {
 	return r
 }
 
+// batch is the batch that holds the sector.
+func (p *pipeline) batch(r *jobs.Record, s jobs.Stage) *jobs.Batch {
+	p.t.Helper()
+	b, err := p.store.Batch(p.ctx, r.Stage(s).Batch)
+	require.NoError(p.t, err)
+	return b
+}
+
+func (p *pipeline) applyBatch(b *jobs.Batch, e jobs.BatchEvent) *jobs.Batch {
+	p.t.Helper()
+	next, err := p.store.ApplyBatch(p.ctx, b, e, "test worker", p.clock.Now())
+	require.NoError(p.t, err)
+	return next
+}
+
 // claim does what a worker does first, as the worker that is live.
 func (p *pipeline) claim(id jobs.SectorID, s jobs.Stage) *jobs.Record {
 	p.t.Helper()
+	if r := p.record(id); r.Stage(s).Batch != "" {
+		if b := p.batch(r, s); b.State == jobs.BatchClosed {
+			p.applyBatch(b, jobs.BatchClaimed{Task: b.Task(), Worker: p.worker.Owner()})
+		}
+	}
 	return p.apply(id, jobs.Claimed{Task: p.record(id).Task(s), Worker: p.worker.Owner()})
 }
 
@@ -153,7 +178,40 @@ func (p *pipeline) claim(id jobs.SectorID, s jobs.Stage) *jobs.Record {
 func (p *pipeline) take(id jobs.SectorID, s jobs.Stage) {
 	p.t.Helper()
 	r := p.record(id)
-	require.NoError(p.t, p.inspector.DeleteTask(r.Stage(s).Queue, r.Task(s).String()), "the task of %s", s)
+	task := r.Task(s).String()
+	if r.Stage(s).Batch != "" {
+		task = p.batch(r, s).Task().String()
+		if p.taskState(id, s) == jobs.TaskAbsent {
+			return // taken for another member
+		}
+	}
+	require.NoError(p.t, p.inspector.DeleteTask(r.Stage(s).Queue, task), "the task of %s", s)
+}
+
+// answer writes how a claimed stage ended. The last member to answer ends its batch.
+func (p *pipeline) answer(id jobs.SectorID, s jobs.Stage, e jobs.Event) {
+	p.t.Helper()
+	r := p.apply(id, e)
+	if r.Stage(s).Batch == "" {
+		return
+	}
+	b := p.batch(r, s)
+	for _, m := range b.Members {
+		if state := p.record(m.ID).Stage(s).State; state == jobs.Queued || state == jobs.Running {
+			return
+		}
+	}
+	p.applyBatch(b, jobs.BatchEnded{Claim: b.Claim, Note: e.String()})
+}
+
+// deliveries is how often a stage's task was put into its queue.
+func (p *pipeline) deliveries(id jobs.SectorID, s jobs.Stage) int {
+	p.t.Helper()
+	r := p.record(id)
+	if r.Stage(s).Batch != "" {
+		return p.batch(r, s).Delivery
+	}
+	return r.Stage(s).Delivery
 }
 
 // finish works on a queued stage until it is done.
@@ -161,7 +219,7 @@ func (p *pipeline) finish(id jobs.SectorID, s jobs.Stage) {
 	p.t.Helper()
 	r := p.claim(id, s)
 	p.take(id, s)
-	p.apply(id, jobs.Completed{Task: r.Task(s), Claim: r.Stage(s).Claim, Result: p.result(r, s)})
+	p.answer(id, s, jobs.Completed{Task: r.Task(s), Claim: r.Stage(s).Claim, Result: p.result(r, s)})
 }
 
 // fail ends a queued stage in a fault.
@@ -169,7 +227,7 @@ func (p *pipeline) fail(id jobs.SectorID, s jobs.Stage, f *jobs.Fault) {
 	p.t.Helper()
 	r := p.claim(id, s)
 	p.take(id, s)
-	p.apply(id, jobs.Failed{Task: r.Task(s), Claim: r.Stage(s).Claim, Fault: *f})
+	p.answer(id, s, jobs.Failed{Task: r.Task(s), Claim: r.Stage(s).Claim, Fault: *f})
 }
 
 // result is what the stage finds out, made of the record alone.

@@ -44,6 +44,9 @@ func (s *Scheduler) gather(ctx context.Context, w *world, records []*jobs.Record
 		w.see(&looks[i].facts)
 	}
 	s.askMessages(ctx, looks)
+	if err := s.readBatches(ctx, w, looks); err != nil {
+		return nil, err
+	}
 	return looks, s.readTasks(ctx, w, looks)
 }
 
@@ -52,7 +55,7 @@ func (s *Scheduler) readTasks(ctx context.Context, w *world, looks []*look) erro
 	var refs []queue.Ref
 	for _, l := range looks {
 		for stage, sr := range l.record.Stages {
-			if sr.State == jobs.Queued || sr.State == jobs.Running {
+			if (sr.State == jobs.Queued || sr.State == jobs.Running) && sr.Batch == "" {
 				slots = append(slots, slot{l, stage})
 				refs = append(refs, queue.Ref{Task: l.record.Task(stage), Queue: sr.Queue})
 			}
@@ -71,6 +74,29 @@ func (s *Scheduler) readTasks(ctx context.Context, w *world, looks []*look) erro
 	return nil
 }
 
+// readBatches reads what became of the batches that hold the sectors.
+func (s *Scheduler) readBatches(ctx context.Context, w *world, looks []*look) error {
+	var slots []slot
+	var names []string
+	for _, l := range looks {
+		for _, stage := range messageStages {
+			if sr := l.record.Stage(stage); sr.Batch != "" && (sr.State == jobs.Queued || sr.State == jobs.Running) {
+				slots = append(slots, slot{l, stage})
+				names = append(names, sr.Batch)
+			}
+		}
+	}
+	batches, err := s.store.Batches(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, at := range slots {
+		sr := at.record.Stage(at.stage)
+		at.facts.Tasks[at.stage] = w.judge(jobs.MemberTask(batches[sr.Batch], at.record.Task(at.stage)), sr)
+	}
+	return nil
+}
+
 // judge sees what the queue alone cannot: that an active task's worker is gone, and
 // that it is too early to miss a task.
 func (w *world) judge(t jobs.TaskState, sr jobs.StageRecord) jobs.TaskState {
@@ -78,7 +104,7 @@ func (w *world) judge(t jobs.TaskState, sr jobs.StageRecord) jobs.TaskState {
 	switch {
 	case t == jobs.TaskAbsent && sr.State == jobs.Queued && young:
 		return jobs.TaskUnread
-	case t == jobs.TaskActive && sr.State == jobs.Running && !young && !w.owners[sr.Worker]:
+	case t == jobs.TaskActive && sr.State == jobs.Running && sr.Batch == "" && !young && !w.owners[sr.Worker]:
 		return jobs.TaskActiveDead
 	}
 	return t
@@ -128,17 +154,22 @@ func (s *Scheduler) decide(ctx context.Context, w *world, l *look) (jobs.Action,
 	if l.facts.OnChain != nil || !asks(l, a) {
 		return a, why, nil
 	}
+	return s.decideOnChain(ctx, l)
+}
+
+// decideOnChain asks the chain's view of the sector first.
+func (s *Scheduler) decideOnChain(ctx context.Context, l *look) (jobs.Action, jobs.Reason, error) {
 	on, err := s.chain.OnChain(ctx, l.record.ID)
 	if err != nil {
 		return jobs.Action{}, jobs.Reason{}, fmt.Errorf("ask the chain for %s: %w", l.record.ID, err)
 	}
 	l.facts.OnChain = &on
-	a, why = jobs.Decide(l.record, &l.facts, &s.policy)
+	a, why := jobs.Decide(l.record, &l.facts, &s.policy)
 	return a, why, nil
 }
 
 // asks narrows [jobs.Asks] to the looks where the answer can matter: a message has
-// ended, or something would be done next. A sector that waits would be asked for at
+// ended, or something would be done next; for a batch that is when it goes. A sector that waits would be asked for at
 // every poll otherwise, and a poll's RPC calls would grow with what is due.
 func asks(l *look, next jobs.Action) bool {
 	if !jobs.Asks(l.record, &l.facts) {
@@ -149,7 +180,7 @@ func asks(l *look, next jobs.Action) bool {
 			return true
 		}
 	}
-	return next.Event != nil
+	return next.Event != nil && !next.Batched
 }
 
 // askProving asks how a finalized sector stands with its first WindowPoSt; on the

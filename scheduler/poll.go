@@ -84,6 +84,9 @@ func (s *Scheduler) Advance(ctx context.Context, id jobs.SectorID) error {
 	if _, err := s.settle(ctx, w, l); err != nil {
 		return fmt.Errorf("advance %s: %w", id, err)
 	}
+	if err := s.batchUp(ctx, w); err != nil {
+		return fmt.Errorf("advance %s: %w", id, err)
+	}
 	return nil
 }
 
@@ -95,6 +98,9 @@ func (s *Scheduler) Explain(ctx context.Context, id jobs.SectorID) (jobs.Action,
 		return jobs.Action{}, jobs.Reason{}, nil, fmt.Errorf("explain %s: %w", id, err)
 	}
 	a, why, err := s.decide(ctx, w, l)
+	if err == nil && a.Batched {
+		why, err = s.explainBatch(ctx, l, a, why)
+	}
 	if err != nil {
 		return a, why, l.record, fmt.Errorf("explain %s: %w", id, err)
 	}
@@ -128,13 +134,17 @@ type poll struct {
 
 func (p *poll) run(ctx context.Context) error {
 	start := time.Now()
-	due, err := p.store.Due(ctx, p.clock.Now(), pollLimit)
-	if err != nil {
-		return fmt.Errorf("poll: read what is due: %w", err)
-	}
 	w, err := p.survey(ctx)
 	if err != nil {
 		return fmt.Errorf("poll: %w", err)
+	}
+	// Before the sectors: a batch that is given up sets its members free.
+	if err := p.tendBatches(ctx, w); err != nil {
+		return fmt.Errorf("poll: %w", err)
+	}
+	due, err := p.store.Due(ctx, p.clock.Now(), pollLimit)
+	if err != nil {
+		return fmt.Errorf("poll: read what is due: %w", err)
 	}
 	looks, err := p.load(ctx, w, due)
 	if err != nil {
@@ -146,7 +156,13 @@ func (p *poll) run(ctx context.Context) error {
 	for _, l := range looks {
 		group.Go(func() error { return p.one(ctx, w, l) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := p.touchDue(ctx, w); err != nil {
+		return fmt.Errorf("poll: %w", err)
+	}
+	return p.batchUp(ctx, w)
 }
 
 // load reads the sectors and the facts about them, all in bulk.

@@ -52,7 +52,7 @@ func (l *live) run(n int) {
 		for _, q := range lane.Queues(l.worker.Host) {
 			names = append(names, q.String())
 		}
-		server, err := l.queues.Serve(queue.Options{Queues: names, Width: lane.Width, Handler: l.work})
+		server, err := l.queues.Serve(queue.Options{Queues: names, Width: lane.Width, Handler: l.work, Batches: l.workBatch})
 		require.NoError(l.t, err)
 		require.NoError(l.t, server.Start())
 		l.t.Cleanup(server.Shutdown)
@@ -84,6 +84,23 @@ func (l *live) work(ctx context.Context, task jobs.TaskRef) error {
 		l.done(task.ID, task.Stage)
 	}
 	return l.queues.Advance(ctx, task.ID, r.Version)
+}
+
+func (l *live) workBatch(ctx context.Context, task jobs.BatchRef) error {
+	b, err := l.store.Batch(ctx, task.Batch)
+	if err != nil {
+		return err
+	}
+	if b, err = l.store.ApplyBatch(ctx, b, jobs.BatchClaimed{Task: task, Worker: l.worker.Owner()}, "test worker", time.Now()); err != nil {
+		return err
+	}
+	for _, m := range b.Members {
+		if err := l.work(ctx, m); err != nil {
+			return err
+		}
+	}
+	_, err = l.store.ApplyBatch(ctx, b, jobs.BatchEnded{Claim: b.Claim}, "test worker", time.Now())
+	return err
 }
 
 func (l *live) open() (n int) {

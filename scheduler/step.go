@@ -35,6 +35,9 @@ func (s *Scheduler) settle(ctx context.Context, w *world, l *look) (settled, err
 		if err != nil {
 			return done, err
 		}
+		if a.Batched {
+			return done, s.offer(ctx, w, l, a, why)
+		}
 		if a.Event == nil || repeats(l.record, a.Event) {
 			done.held = l.record.Hold != nil
 			return done, s.rest(ctx, l, why)

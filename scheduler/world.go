@@ -29,6 +29,7 @@ type world struct {
 	mu      sync.Mutex
 	workers []jobs.Worker
 	load    map[string]int
+	groups  map[jobs.Group]bool // whose candidates have changed, or are due
 }
 
 func (s *Scheduler) survey(ctx context.Context) (*world, error) {
@@ -36,7 +37,7 @@ func (s *Scheduler) survey(ctx context.Context) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{node: *n, now: s.clock.Now(), owners: map[string]bool{}}
+	w := &world{node: *n, now: s.clock.Now(), owners: map[string]bool{}, groups: map[jobs.Group]bool{}}
 	if w.workers, err = s.store.Workers(ctx); err != nil {
 		return nil, fmt.Errorf("read the live workers: %w", err)
 	}
@@ -76,6 +77,19 @@ func (w *world) see(f *jobs.Facts) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f.Now, f.Head, f.Network, f.Workers, f.Load = w.now, w.head, w.network, w.workers, w.load
+}
+
+// touch notes a group whose batches are to be decided on.
+func (w *world) touch(g jobs.Group) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.groups[g] = true
+}
+
+func (w *world) touched() []jobs.Group {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.groups))
 }
 
 func (w *world) enqueued(q jobs.Queue) {

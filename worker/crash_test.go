@@ -21,8 +21,8 @@ func crashes(row *jobs.Row) map[crash.Role][]crash.Point {
 	at := map[crash.Role][]crash.Point{
 		crash.Worker: {crash.AfterClaim, crash.AfterRename, crash.AfterCompletion},
 	}
-	if row.Place == jobs.AtChain {
-		at[crash.Worker] = append(at[crash.Worker], crash.MidWork, crash.AfterPush)
+	if row.Batched() {
+		at[crash.Worker] = []crash.Point{crash.AfterClaim, crash.MidWork, crash.AfterPush, crash.AfterCompletion}
 	}
 	if row.Heavy {
 		at[crash.Worker] = append(at[crash.Worker], crash.MidWork)

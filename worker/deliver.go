@@ -56,9 +56,6 @@ func (d *delivery) deliver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.row.Place == jobs.AtChain {
-		crash.At(crash.Worker, d.task.Stage, crash.AfterPush)
-	}
 	crash.At(crash.Worker, d.task.Stage, crash.AfterRename)
 	d.lane.judge(o)
 	if err := d.complete(ctx, o); err != nil {
@@ -80,7 +77,7 @@ func (e recordError) Unwrap() error { return e.error }
 
 // answered says that the record will not take the event, now or later.
 func answered(err error) bool {
-	return errors.Is(err, jobs.ErrStale) || errors.Is(err, jobs.ErrRefused) || errors.Is(err, sectors.ErrNotFound)
+	return errors.Is(err, jobs.ErrStale) || errors.Is(err, jobs.ErrRefused) || errors.Is(err, sectors.ErrNotFound) || errors.Is(err, sectors.ErrNoBatch)
 }
 
 // apply writes an event and keeps the record that it makes.

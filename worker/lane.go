@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -160,6 +161,11 @@ func (l *lane) pull() (*puller, error) {
 			defer p.hand.Add(-1)
 			return l.handle(ctx, task)
 		},
+		Batches: func(ctx context.Context, task jobs.BatchRef) error {
+			p.hand.Add(1)
+			defer p.hand.Add(-1)
+			return l.handleBatch(ctx, task)
+		},
 	})
 	if err == nil {
 		err = server.Start()
@@ -203,19 +209,33 @@ func (l *lane) shutdown() {
 // handle is the queue's handler: one delivery. nil tells the queue that the record
 // has answered; an error, that infrastructure failed and the task must come again.
 func (l *lane) handle(ctx context.Context, task jobs.TaskRef) error {
+	d := l.delivery(task)
+	return l.work(ctx, task, d.log, d.deliver)
+}
+
+func (l *lane) delivery(task jobs.TaskRef) *delivery {
+	return &delivery{w: l.w, lane: l, task: task, row: jobs.RowOf(task.Stage), log: l.w.Log.With("sector", task.ID.String(), "stage", string(task.Stage), "task", task.String())}
+}
+
+// handleBatch is handle for a batch.
+func (l *lane) handleBatch(ctx context.Context, task jobs.BatchRef) error {
+	d := &batch{w: l.w, lane: l, task: task, row: jobs.RowOf(task.Stage), log: l.w.Log.With("stage", string(task.Stage), "batch", task.Batch, "task", task.String())}
+	return l.work(ctx, task, d.log, d.deliver)
+}
+
+func (l *lane) work(ctx context.Context, task fmt.Stringer, log *slog.Logger, deliver func(context.Context) error) error {
 	l.busy.Add(1)
 	defer l.busy.Add(-1)
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(l.w.life, func() { end(errStopping) })()
 
-	d := &delivery{w: l.w, lane: l, task: task, row: jobs.RowOf(task.Stage), log: l.w.Log.With("sector", task.ID.String(), "stage", string(task.Stage), "task", task.String())}
-	err := d.deliver(ctx)
+	err := deliver(ctx)
 	switch {
 	case err == nil:
 		return nil
 	case answered(err):
-		d.log.Info("not wanted", "why", err)
+		log.Info("not wanted", "why", err)
 		return nil
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {

@@ -78,6 +78,9 @@ type ChildConfig struct {
 type Store interface {
 	Load(ctx context.Context, id jobs.SectorID) (*jobs.Record, error)
 	Apply(ctx context.Context, id jobs.SectorID, e jobs.Event, by string, now time.Time) (*jobs.Record, error)
+	// Batch and ApplyBatch are Load and Apply of a batch, as it was read.
+	Batch(ctx context.Context, id string) (*jobs.Batch, error)
+	ApplyBatch(ctx context.Context, b *jobs.Batch, e jobs.BatchEvent, by string, now time.Time) (*jobs.Batch, error)
 	SetProgress(ctx context.Context, id jobs.SectorID, s jobs.Stage, p jobs.Progress) error
 	Join(ctx context.Context, w jobs.Worker, ttl time.Duration) error
 	Beat(ctx context.Context, w jobs.Worker, ttl time.Duration) error

@@ -403,6 +403,14 @@ func (w *world) sector(with ...func(*jobs.Record)) *jobs.Record {
 func (w *world) schedule(id jobs.SectorID, s jobs.Stage, again bool) jobs.TaskRef {
 	w.t.Helper()
 	row := jobs.RowOf(s)
+	if row.Batched() {
+		if name := w.load(id).Stage(s).Batch; again && name != "" {
+			w.redeliver(name)
+		} else {
+			w.batch(s, id)
+		}
+		return w.load(id).Task(s)
+	}
 	class := row.Classes[0]
 	l := jobs.Lane{Class: class, GPU: "a"}
 	q := l.Queues("h1")[0]
@@ -411,6 +419,38 @@ func (w *world) schedule(id jobs.SectorID, s jobs.Stage, again bool) jobs.TaskRe
 	task := r.Task(s)
 	require.NoError(w.t, w.queues.Enqueue(w.ctx, q, task))
 	return task
+}
+
+// batch plays the scheduler for a batch: planned, accepted by every member, closed,
+// enqueued.
+func (w *world) batch(s jobs.Stage, ids ...jobs.SectorID) *jobs.Batch {
+	w.t.Helper()
+	now := time.Now()
+	b := &jobs.Batch{
+		ID: jobs.NewBatchID(now, strings.ToLower(rand.Text()[:8])), Version: 1, Created: now, Since: now,
+		Group: w.load(ids[0]).GroupOf(s), Cause: jobs.BatchFull, State: jobs.BatchPlanned,
+	}
+	require.NoError(w.t, w.store.CreateBatch(w.ctx, b, "test"))
+	var members []jobs.TaskRef
+	for _, id := range ids {
+		r, err := w.store.Apply(w.ctx, id, jobs.Scheduled{Stage: s, Queue: jobs.Queue{Class: jobs.ClassChain}, Batch: b.ID}, "test", now)
+		require.NoError(w.t, err)
+		members = append(members, r.Task(s))
+	}
+	b, err := w.store.ApplyBatch(w.ctx, b, jobs.MembersAccepted{Members: members}, "test", now)
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.queues.EnqueueBatch(w.ctx, b.Task()))
+	return b
+}
+
+// redeliver enqueues a batch's task anew, as for one that was lost.
+func (w *world) redeliver(name string) {
+	w.t.Helper()
+	b, err := w.store.Batch(w.ctx, name)
+	require.NoError(w.t, err)
+	b, err = w.store.ApplyBatch(w.ctx, b, jobs.BatchRedelivered{Why: "test"}, "test", time.Now())
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.queues.EnqueueBatch(w.ctx, b.Task()))
 }
 
 func (w *world) load(id jobs.SectorID) *jobs.Record {
@@ -422,7 +462,14 @@ func (w *world) load(id jobs.SectorID) *jobs.Record {
 
 func (w *world) taskState(task jobs.TaskRef) jobs.TaskState {
 	w.t.Helper()
-	states, err := w.queues.States(w.ctx, []queue.Ref{{Task: task, Queue: w.load(task.ID).Stage(task.Stage).Queue}})
+	sr := w.load(task.ID).Stage(task.Stage)
+	ref := queue.Ref{Task: task, Queue: sr.Queue}
+	if sr.Batch != "" {
+		b, err := w.store.Batch(w.ctx, sr.Batch)
+		require.NoError(w.t, err)
+		ref.Task = b.Task()
+	}
+	states, err := w.queues.States(w.ctx, []queue.Ref{ref})
 	require.NoError(w.t, err)
 	return states[0]
 }

@@ -26,10 +26,12 @@ const (
 	AfterCompletion Point = "after-completion" // the record says done, advance is not enqueued
 	AfterPush       Point = "after-push"       // a message is in the mempool, the record does not know
 	AfterIntent     Point = "after-intent"     // the record says queued, the task is not enqueued
+	AfterPlan       Point = "after-plan"       // a batch is planned, no sector is in it
+	AfterClose      Point = "after-close"      // a batch is closed, its task is not enqueued
 )
 
 // Points lists every point.
-var Points = []Point{AfterClaim, MidWork, AfterRename, AfterCompletion, AfterPush, AfterIntent}
+var Points = []Point{AfterClaim, MidWork, AfterRename, AfterCompletion, AfterPush, AfterIntent, AfterPlan, AfterClose}
 
 // Name is how a test asks for a crash: ROLE:STAGE:POINT.
 func Name(role Role, stage jobs.Stage, point Point) string {

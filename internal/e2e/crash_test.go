@@ -27,7 +27,8 @@ func points(row *jobs.Row) map[crash.Role][]crash.Point {
 	}
 	work := func(role crash.Role, more ...crash.Point) { at[role] = append(at[role], more...) }
 	switch {
-	case row.Place == jobs.AtChain: // the worker of queue chain, in the scheduler's process
+	case row.Batched(): // the worker of queue chain, in the scheduler's process
+		work(crash.Scheduler, crash.AfterPlan, crash.AfterClose)
 		work(crash.Worker, crash.MidWork, crash.AfterPush)
 	case row.Heavy:
 		work(crash.Worker, crash.MidWork, crash.AfterRename)

@@ -20,6 +20,7 @@ import (
 // the thing it was about.
 var (
 	ErrNotFound = errors.New("no such sector")
+	ErrNoBatch  = errors.New("no such batch")
 	ErrExists   = errors.New("the sector exists already")
 	// ErrConflict: somebody else wrote first. Load again and decide anew.
 	ErrConflict = errors.New("the record changed meanwhile")

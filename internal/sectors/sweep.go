@@ -21,6 +21,7 @@ type Mended struct {
 	Space  int // reservations missing on a home path
 	Names  int // journal entries missing in their index
 	Pieces int // sectors missing under one of their pieces
+	Batch  int // open batches missing in theirs
 	// Unreadable records are left alone; LoadMany names them.
 	Unreadable int
 }
@@ -34,6 +35,7 @@ func (m *Mended) Add(o Mended) {
 	m.Space += o.Space
 	m.Names += o.Names
 	m.Pieces += o.Pieces
+	m.Batch += o.Batch
 	m.Unreadable += o.Unreadable
 }
 
@@ -99,8 +101,8 @@ func (s *Store) step(ctx context.Context, at place, n int64) (place, Mended, err
 	if at.node >= len(nodes) {
 		return place{node: dueIndex}, Mended{}, nil
 	}
-	// Records are lpseal:{s-…}, journal entries lpseal:{m-…}.
-	keys, scan, err := nodes[at.node].Scan(ctx, at.scan, "lpseal:{[ms]-*}", n).Result()
+	// Records are lpseal:{s-…}, batches lpseal:{b-…}, journal entries lpseal:{m-…}.
+	keys, scan, err := nodes[at.node].Scan(ctx, at.scan, "lpseal:{[bms]-*}", n).Result()
 	if err != nil {
 		return at, Mended{}, err
 	}
@@ -108,17 +110,22 @@ func (s *Store) step(ctx context.Context, at place, n int64) (place, Mended, err
 		at.node++
 	}
 	var ids []jobs.SectorID
-	var messages []string
+	var messages, batches []string
 	for _, key := range keys {
 		name := untag(key)
 		if message, ok := strings.CutPrefix(name, "m-"); ok {
 			messages = append(messages, message)
+		} else if _, err := jobs.ParseBatchID(name); err == nil {
+			batches = append(batches, name)
 		} else if id, err := jobs.ParseSectorID(name); err == nil {
 			ids = append(ids, id)
 		}
 	}
 	m, err := s.mend(ctx, ids)
 	if err != nil {
+		return at, m, err
+	}
+	if err := s.mendBatches(ctx, batches, &m); err != nil {
 		return at, m, err
 	}
 	if len(messages) > 0 {

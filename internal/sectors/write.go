@@ -85,14 +85,21 @@ func (s *Store) write(ctx context.Context, old, next *jobs.Record, text, by stri
 	if err := s.indexBefore(ctx, next); err != nil {
 		return err // the record is as it was
 	}
-	expect := ""
-	before := map[string]string{}
+	var before map[string]string
 	if old != nil {
 		before = old.Fields()
-		expect = before["version"]
 	}
-	after := next.Fields()
-	args := []any{expect, rand.Text(), tokensBack, logCap, by, text, after["version"], 0}
+	if err := s.replace(ctx, recordKey(next.ID), before, next.Fields(), text, by); err != nil {
+		return err
+	}
+	s.indexAfter(ctx, old, next)
+	return nil
+}
+
+// replace writes a versioned hash and a line of its log, if the stored one is still
+// before's version; nil before is a hash that does not exist yet.
+func (s *Store) replace(ctx context.Context, key string, before, after map[string]string, text, by string) error {
+	args := []any{before["version"], rand.Text(), tokensBack, logCap, by, text, after["version"], 0}
 	set := 0
 	for name, value := range after {
 		if was, ok := before[name]; !ok || was != value {
@@ -106,7 +113,6 @@ func (s *Store) write(ctx context.Context, old, next *jobs.Record, text, by stri
 			args = append(args, name)
 		}
 	}
-	key := recordKey(next.ID)
 	answer, err := certain(ctx, func() (int, error) {
 		return writeScript.Run(ctx, s.rdb, []string{key, key + ":log"}, args...).Int()
 	})
@@ -118,7 +124,6 @@ func (s *Store) write(ctx context.Context, old, next *jobs.Record, text, by stri
 	case answer < 0:
 		return ErrNotFound
 	}
-	s.indexAfter(ctx, old, next)
 	return nil
 }
 

@@ -45,8 +45,9 @@ type fleet struct {
 
 // task is a delivery and the queue it belongs on.
 type task struct {
-	on  jobs.Queue
-	ref jobs.TaskRef
+	on    jobs.Queue
+	ref   jobs.TaskRef
+	batch *jobs.Batch // that the stage goes in
 }
 
 func newFleet(t testing.TB) *fleet {
@@ -174,9 +175,34 @@ func (f *fleet) queue(id jobs.SectorID, s jobs.Stage, ago time.Duration) *jobs.R
 		value := sha256.Sum256([]byte(string(d) + id.String()))
 		drawn = &jobs.Randomness{Epoch: head - 3000, Value: value[:], At: head - 2100}
 	}
-	r := f.write(id, ago, "scheduler/s1", jobs.Scheduled{Stage: s, Queue: queueOf(id, s), Drawn: drawn})
-	f.tasks = append(f.tasks, task{queueOf(id, s), r.Task(s)})
+	queued := jobs.Scheduled{Stage: s, Queue: queueOf(id, s), Drawn: drawn}
+	var batch *jobs.Batch
+	if jobs.RowOf(s).Batched() {
+		batch = f.batch(id, s, ago)
+		queued.Batch = batch.ID
+	}
+	r := f.write(id, ago, "scheduler/s1", queued)
+	if batch != nil {
+		var err error
+		batch, err = f.store.ApplyBatch(f.ctx, batch, jobs.MembersAccepted{Members: []jobs.TaskRef{r.Task(s)}}, "scheduler/s1", f.now.Add(-ago))
+		require.NoError(f.t, err)
+	}
+	f.tasks = append(f.tasks, task{queueOf(id, s), r.Task(s), batch})
 	return r
+}
+
+// batch plans a batch of one.
+func (f *fleet) batch(id jobs.SectorID, s jobs.Stage, ago time.Duration) *jobs.Batch {
+	f.t.Helper()
+	r, err := f.store.Load(f.ctx, id)
+	require.NoError(f.t, err)
+	at := f.now.Add(-ago)
+	b := &jobs.Batch{
+		ID:      jobs.NewBatchID(at, fmt.Sprintf("%s%04d", s, id.Number)),
+		Version: 1, Created: at, Since: at, Group: r.GroupOf(s), Cause: jobs.BatchTimeout, State: jobs.BatchPlanned,
+	}
+	require.NoError(f.t, f.store.CreateBatch(f.ctx, b, "scheduler/s1"))
+	return b
 }
 
 // run has a worker claim a stage.
@@ -301,18 +327,26 @@ func (f *fleet) work() {
 		states[t.ref] = r.Stage(t.ref.Stage).State
 		queues[t.on.String()] = true
 	}
+	of := map[string]jobs.TaskRef{} // a batch's member
+	for _, t := range f.tasks {
+		if t.batch != nil {
+			of[t.batch.ID] = t.ref
+		}
+	}
 	begun, end := make(chan jobs.TaskRef, len(f.tasks)), make(chan struct{})
+	work := func(ref jobs.TaskRef) error {
+		begun <- ref
+		if states[ref] == jobs.Running {
+			<-end
+		}
+		return nil
+	}
 	var servers []*queue.Server
 	for name := range queues {
 		server, err := f.queues.Serve(queue.Options{
 			Queues: []string{name}, Width: 8, Log: slog.New(slog.DiscardHandler),
-			Handler: func(_ context.Context, ref jobs.TaskRef) error {
-				begun <- ref
-				if states[ref] == jobs.Running {
-					<-end
-				}
-				return nil
-			},
+			Handler: func(_ context.Context, ref jobs.TaskRef) error { return work(ref) },
+			Batches: func(_ context.Context, ref jobs.BatchRef) error { return work(of[ref.Batch]) },
 		})
 		require.NoError(f.t, err)
 		require.NoError(f.t, server.Start())
@@ -323,7 +357,11 @@ func (f *fleet) work() {
 	put := func(wanted bool) (n int) {
 		for _, t := range f.tasks {
 			if (states[t.ref] != jobs.Queued) == wanted {
-				require.NoError(f.t, f.queues.Enqueue(f.ctx, t.on, t.ref))
+				if t.batch != nil {
+					require.NoError(f.t, f.queues.EnqueueBatch(f.ctx, t.batch.Task()))
+				} else {
+					require.NoError(f.t, f.queues.Enqueue(f.ctx, t.on, t.ref))
+				}
 				n++
 			}
 		}

@@ -47,12 +47,24 @@ func (q *Queues) Enqueue(ctx context.Context, to jobs.Queue, t jobs.TaskRef) err
 	if row == nil {
 		return fmt.Errorf("enqueue %s: %q is not a stage", t, t.Stage)
 	}
-	task := asynq.NewTask(t.Stage.TaskType(), t.Payload())
-	_, err := q.client.EnqueueContext(ctx, task,
-		asynq.TaskID(t.String()), asynq.Queue(to.String()),
+	return q.enqueue(ctx, to, row, t.String(), t.Payload())
+}
+
+// EnqueueBatch puts a batch's task on queue chain, as Enqueue does a sector's.
+func (q *Queues) EnqueueBatch(ctx context.Context, t jobs.BatchRef) error {
+	row := jobs.RowOf(t.Stage)
+	if row == nil || !row.Batched() {
+		return fmt.Errorf("enqueue %s: %q is not a stage with batches", t, t.Stage)
+	}
+	return q.enqueue(ctx, jobs.Queue{Class: jobs.ClassChain}, row, t.String(), t.Payload())
+}
+
+func (q *Queues) enqueue(ctx context.Context, to jobs.Queue, row *jobs.Row, id string, payload []byte) error {
+	_, err := q.client.EnqueueContext(ctx, asynq.NewTask(row.Stage.TaskType(), payload),
+		asynq.TaskID(id), asynq.Queue(to.String()),
 		asynq.Timeout(row.Timeout), asynq.MaxRetry(row.MaxRetry), asynq.Retention(retention))
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
-		return fmt.Errorf("enqueue %s on %s: %w", t, to, err)
+		return fmt.Errorf("enqueue %s on %s: %w", id, to, err)
 	}
 	return nil
 }

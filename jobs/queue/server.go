@@ -26,6 +26,7 @@ type Options struct {
 	Queues  []string // in strict order: the first is emptied first
 	Width   int      // tasks at a time
 	Handler func(context.Context, jobs.TaskRef) error
+	Batches func(context.Context, jobs.BatchRef) error // nil: the lane's stages have none
 	Log     *slog.Logger
 	// Grace is how long Shutdown waits for handlers before their tasks go back to
 	// the queue; 0 means 20 s. The handlers' contexts end then.
@@ -52,15 +53,11 @@ func (q *Queues) Serve(o Options) (*Server, error) {
 	}
 	m := mux{}
 	for _, row := range jobs.Stages {
-		m[row.Stage.TaskType()] = func(ctx context.Context, t *asynq.Task) error {
-			ref, err := jobs.ParsePayload(t.Type(), t.Payload())
-			if err != nil {
-				return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
-			}
-			if id, _ := asynq.GetTaskID(ctx); id != ref.String() {
-				return fmt.Errorf("task %s has the payload of %s: %w", id, ref, asynq.SkipRetry)
-			}
-			return o.Handler(ctx, ref)
+		switch {
+		case !row.Batched():
+			m[row.Stage.TaskType()] = handler(jobs.ParsePayload, o.Handler)
+		case o.Batches != nil:
+			m[row.Stage.TaskType()] = handler(jobs.ParseBatchPayload, o.Batches)
 		}
 	}
 	config := baseConfig(o.Log)
@@ -71,6 +68,20 @@ func (q *Queues) Serve(o Options) (*Server, error) {
 		config.ShutdownTimeout = o.Grace
 	}
 	return &Server{srv: asynq.NewServerFromRedisClient(q.rdb, config), mux: m}, nil
+}
+
+// handler reads a task's payload, which must be that of its ID.
+func handler[Ref fmt.Stringer](parse func(taskType string, payload []byte) (Ref, error), handle func(context.Context, Ref) error) asynq.HandlerFunc {
+	return func(ctx context.Context, t *asynq.Task) error {
+		ref, err := parse(t.Type(), t.Payload())
+		if err != nil {
+			return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
+		}
+		if id, _ := asynq.GetTaskID(ctx); id != ref.String() {
+			return fmt.Errorf("task %s has the payload of %s: %w", id, ref, asynq.SkipRetry)
+		}
+		return handle(ctx, ref)
+	}
 }
 
 // Start begins to pull tasks.

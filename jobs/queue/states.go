@@ -23,7 +23,7 @@ const chunk = 500
 
 // Ref is a task in the queue its record names.
 type Ref struct {
-	Task  jobs.TaskRef
+	Task  fmt.Stringer // a [jobs.TaskRef] or [jobs.BatchRef]
 	Queue string
 }
 
