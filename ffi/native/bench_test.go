@@ -2,12 +2,16 @@ package native
 
 import (
 	"bytes"
+	"encoding/hex"
+	"fmt"
 	"testing"
 
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 	"github.com/filecoin-project/go-commp-utils/v2"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/ffi/native/groth16"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -36,4 +40,33 @@ func BenchmarkCommP8MiB(b *testing.B) {
 			require.NoError(b, err)
 		}
 	})
+}
+
+// BenchmarkVerifyBatch verifies proofs of 2 KiB sectors one at a time and ten in one
+// combined check, their public inputs derived each time.
+func BenchmarkVerifyBatch(b *testing.B) {
+	vectors := loadPorep(b)
+	vk, err := groth16.ParseVerifyingKey(vectors.key(b))
+	require.NoError(b, err)
+	seal := vectors.Cases[0].seal(b)
+	proof, err := hex.DecodeString(vectors.Cases[0].Groth16)
+	require.NoError(b, err)
+	for _, proofs := range []int{1, 10} {
+		b.Run(fmt.Sprintf("proofs=%d", proofs), func(b *testing.B) {
+			for b.Loop() {
+				var inputs [][]fr.Element
+				for range proofs {
+					r, err := newReplica(seal)
+					require.NoError(b, err)
+					commR, err := replicaCommitment(seal.CommR)
+					require.NoError(b, err)
+					in, err := r.publicInputs(node(seal.Seed), commR)
+					require.NoError(b, err)
+					inputs = append(inputs, in...)
+				}
+				require.NoError(b, vk.Verify(bytes.Repeat(proof, proofs), inputs...))
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*proofs), "ns/proof")
+		})
+	}
 }

@@ -7,15 +7,16 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// sdrMemory is what labelling sectors in lockstep holds, in bytes: two layers of each, the
-// parents of all nodes or a window of them, and a piece for each writer.
+// sdrMemory is what labelling sectors in lockstep holds, in bytes, as the package's table
+// says: two layers of each with windows and pieces of files, and the parents of all nodes
+// where no file has them.
 func (p *Prover) sdrMemory(g *sdr.Graph, sectors int) uint64 {
 	size := uint64(g.Nodes()) * nodeSize
-	need := 2*size*uint64(sectors) + uint64(sectors)*2*pieceNodes*nodeSize
-	if p.cachesParents(g) {
-		return need + 3<<20
+	need := (2*size + 4<<20) * uint64(sectors)
+	if !p.cachesParents(g) {
+		need += size / nodeSize * sdr.Parents * 4
 	}
-	return need + size/nodeSize*sdr.Parents*4
+	return need
 }
 
 // checkMemory refuses what the machine has not the memory for: it would be killed in the

@@ -136,7 +136,7 @@ func ended(t *testing.T, p jobs.Prover) {
 
 // Prove makes and checks a proof of each vector's C1 output, and asserts that no
 // other sector, seed or commitment passes with it. It returns the last proof.
-func Prove(t *testing.T, p jobs.Prover, names ...string) (jobs.Seal, []byte) {
+func Prove(t testing.TB, p jobs.Prover, names ...string) (jobs.Seal, []byte) {
 	var s jobs.Seal
 	var proof []byte
 	for _, name := range names {
