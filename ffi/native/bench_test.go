@@ -48,7 +48,7 @@ func BenchmarkVerifyBatch(b *testing.B) {
 	vectors := loadPorep(b)
 	vk, err := groth16.ParseVerifyingKey(vectors.key(b))
 	require.NoError(b, err)
-	seal := vectors.Cases[0].seal(b)
+	seal := vectors.Cases[0].Seal(b)
 	proof, err := hex.DecodeString(vectors.Cases[0].Groth16)
 	require.NoError(b, err)
 	for _, proofs := range []int{1, 10} {
