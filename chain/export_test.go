@@ -17,6 +17,12 @@ func FreshHead(c *Client, ctx context.Context) (jobs.Head, error) {
 	return c.Head(ctx)
 }
 
+// Situation lets a test see which line of the recovery table an error of the node is, and whether a sector of the message is to blame.
+func Situation(err error) (what string, class jobs.FaultClass, member bool) {
+	r, member := ruleFor(err)
+	return r.what, r.class, member
+}
+
 // SendUnchecked lets a test send commits that the check would take out.
 func SendUnchecked(c *Client, ctx context.Context, batch string, rs []jobs.CommitRequest) error {
 	s := newSending(c, batch, rs[0].Seal.ID.Miner, len(rs), newCommits(c, rs))

@@ -28,84 +28,9 @@ var (
 	errOvertaken = errors.New("overtaken")
 )
 
-// rule says what an error of the node means. All given conditions must hold; the first rule that fits decides.
-type rule struct {
-	exit   exitcode.ExitCode // of a failed execution; 0: any error
-	method abi.MethodNum     // of the message; 0: any
-	text   string            // contained in the error; "": any
-	class  jobs.FaultClass
-	remedy string
-	known  error // joined to the fault, for callers that act on it
-	all    bool  // of a failed execution: the trouble of the whole message and not of a sector in it
-}
-
 const (
 	preCommitBatch2 = abi.MethodNum(28)
 	proveCommit3    = abi.MethodNum(34)
-)
-
-// rules is the one table of what errors mean (design §5). Texts are those that Lotus v1.36 and the v18 actors give, as recorded where a
-// recording exists.
-var rules = []rule{
-	// Mempool.
-	{text: "message nonce too low", class: jobs.Transient, known: errNonceLow},
-	{text: "message with nonce already exists", class: jobs.Transient, known: errInMempool},
-	{text: "replace by fee has too low GasPremium", class: jobs.Transient, known: errInMempool},
-	{text: "gas fee cap too low", class: jobs.Funds, remedy: "raise the maximum fee"},
-	{text: "not enough funds", class: jobs.Funds, remedy: "send FIL to the sender"},
-	{text: "too many pending messages", class: jobs.Transient},
-	{text: "message too big", class: jobs.Bug},
-	{text: "failed to validate signature", class: jobs.Bug},
-	// Wallet and permissions.
-	{text: "key not found", class: jobs.Rejected, remedy: "import the sender's key into the node's wallet, then release the sector"},
-	{text: "missing permission", class: jobs.Transient, remedy: "give lpseal a token with sign permission"},
-	{text: "401 Unauthorized", class: jobs.Transient, remedy: "check the API token"},
-	// Lookups.
-	{text: "message was replaced", class: jobs.Transient, known: errReplaced},
-	{text: "failed to load message", class: jobs.Transient, known: errNotFound},
-	{text: "cannot draw randomness from the future", class: jobs.Transient},
-	{text: "not due at any deadline", class: jobs.Rejected, remedy: "the sector was terminated", known: errNotDue},
-	{text: "not found - deal may not have completed", class: jobs.Rejected, remedy: "it was never published, or is over"},
-	{text: "actor not found", class: jobs.Rejected, remedy: "check the address, and that the node follows the right network"},
-
-	// Execution: money.
-	{exit: exitcode.SysErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender", all: true},
-	{exit: exitcode.ErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender or to the miner", all: true},
-	{exit: exitcode.SysErrOutOfGas, class: jobs.Transient, all: true},
-	{exit: exitcode.SysErrSenderStateInvalid, class: jobs.Transient, all: true},
-	// Execution: pre-commit.
-	{exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "too old", class: jobs.Deadline},
-	{exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "must be before now", class: jobs.Transient},
-	{exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "already allocated", class: jobs.Rejected, known: errOvertaken,
-		remedy: "the number is used on chain by another sector: abandon this one"},
-	// Execution: prove-commit. A pre-commitment that was at confidence and is gone has expired.
-	{exit: exitcode.ErrNotFound, method: proveCommit3, class: jobs.Deadline, known: errOvertaken},
-	{exit: exitcode.ErrForbidden, method: proveCommit3, text: "too early", class: jobs.Transient},
-	{exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "expired", class: jobs.Deadline},
-	{exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "data activations failed", class: jobs.Rejected, remedy: unclaimable},
-	{exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "claiming allocations", class: jobs.Rejected, remedy: unclaimable},
-	{exit: exitcode.ErrIllegalArgument, method: proveCommit3, class: jobs.Input},
-	{exit: notificationSendFailed, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
-	{exit: notificationReceiverAborted, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
-	{exit: notificationResponseInvalid, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
-	{exit: notificationRejected, method: proveCommit3, class: jobs.Rejected, remedy: unnotified},
-	// Execution: the rest.
-	{exit: exitcode.ErrForbidden, class: jobs.Rejected, remedy: "the sender must be owner, worker or control address of the miner", all: true},
-	{exit: exitcode.ErrSerialization, class: jobs.Bug, all: true},
-	{exit: exitUnknown, class: jobs.Transient},
-	{exit: exitcode.ErrUnhandledMessage, class: jobs.Rejected, remedy: "the network version has no such method", all: true},
-	{text: executionFailed, class: jobs.Rejected},
-}
-
-// What a sector's data can be refused for when it is committed, and the actor's codes for it (FIP-0076).
-const (
-	unclaimable = "an allocation of the sector cannot be claimed: it is over, was claimed already, or its term does not fit the sector's life"
-	unnotified  = "who is to be notified of the sector's data refuses it: a deal that started, is active already, or outlives the sector"
-
-	notificationSendFailed      = exitcode.FirstActorSpecificExitCode
-	notificationReceiverAborted = exitcode.FirstActorSpecificExitCode + 1
-	notificationResponseInvalid = exitcode.FirstActorSpecificExitCode + 2
-	notificationRejected        = exitcode.FirstActorSpecificExitCode + 3
 )
 
 // executionFailed starts Lotus's text of a message that failed while its gas was estimated.
@@ -146,15 +71,21 @@ func classify(method string, err error) error {
 			return jobs.Failf(jobs.Bug, "node: %s: %w", method, err)
 		}
 	}
+	r, member := ruleFor(err)
+	fault := jobs.Failf(r.class, "node: %s: %w%s", method, err, r.advice())
+	return &nodeFault{fault, r.known, member}
+}
+
+// ruleFor finds the rule of an error that the node answered with, and tells whether a sector of the message is to blame.
+func ruleFor(err error) (r rule, member bool) {
 	exit, executed := exitOf(err)
 	var num abi.MethodNum
 	if m := messageMethod.FindStringSubmatch(err.Error()); m != nil {
 		n, _ := strconv.ParseUint(m[1], 10, 63) // digits by the pattern; too many of them is a method no rule names
 		num = abi.MethodNum(n)
 	}
-	r := match(exit, executed, num, err.Error())
-	fault := jobs.Failf(r.class, "node: %s: %w%s", method, err, r.advice())
-	return &nodeFault{fault, r.known, executed && r.members(exit)}
+	r = match(exit, executed, num, err.Error())
+	return r, executed && r.members(exit)
 }
 
 // members tells whether a failed execution is the trouble of a sector in the message.

@@ -28,6 +28,28 @@ const (
 // FaultClasses lists every class, for tables and tests.
 var FaultClasses = []FaultClass{Transient, Busy, Funds, Input, Data, Deadline, Rejected, Bug}
 
+// Remedy says what the poller does about a class (design §5).
+func (c FaultClass) Remedy() string {
+	switch c {
+	case Transient:
+		return "the same stage again with back-off, without limit"
+	case Busy:
+		return "the same stage again when the worker is fit; no attempt is spent"
+	case Funds:
+		return "waits for money or the base fee; nothing is computed again"
+	case Input:
+		return "back to the stage that makes the input; held after too many roll-backs"
+	case Data:
+		return "held: a piece is not what its CID says"
+	case Deadline:
+		return "a new ticket while nothing is on chain, once; else held"
+	case Rejected:
+		return "held: no retry can mend it"
+	default:
+		return "held, with the stack"
+	}
+}
+
 // Fault is a sealing error: it is written on the sector and never returned to the
 // queue (design rule 1).
 type Fault struct {

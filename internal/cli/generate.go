@@ -28,6 +28,7 @@ func (a *app) reference(root *cobra.Command) []page {
 		{"cli.md", func(w io.Writer) error { return writeCommands(w, root) }},
 		{"exit-codes.md", writeExitCodes},
 		{"metrics.md", writeMetrics},
+		{"recovery.md", writeRecovery},
 	}
 }
 
