@@ -53,3 +53,16 @@ func TestLastWords(t *testing.T) {
 	require.LessOrEqual(t, strings.Count(words, "\n"), 12)
 	require.Contains(t, lastWords("memory allocation of 1 bytes failed\nSIGABRT: abort\n"+dump), "memory allocation")
 }
+
+// TestAWorldThatCannotBeMade, such as a prover that was built for another CPU: the
+// machine is to blame and not the sector, so no attempt is spent.
+func TestAWorldThatCannotBeMade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options("w0")
+	o.Child.Env = append(o.Child.Env, placeEnv+"=nonsense")
+	w.run(o)
+	sr := w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Faulted)
+	require.Equal(t, jobs.Busy, sr.Fault.Class)
+	require.Contains(t, sr.Fault.Text, "child process on h1: ")
+}

@@ -4,10 +4,12 @@ package filcrypto_test
 
 import (
 	"io"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	ffi "github.com/filecoin-project/filecoin-ffi"
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"github.com/lpseal/lpseal/ffi/filcrypto"
@@ -69,6 +71,22 @@ func TestUnsealEndsWithItsWriter(t *testing.T) {
 	s, f := provertest.Sealed(t, native.New(native.Options{}), p, v)
 	err := p.Unseal(t.Context(), s, f.Sealed, t.TempDir(), 0, uint64(len(v.Data())), &brokenWriter{100 << 10}, nil)
 	require.ErrorContains(t, err, "write data: transient: io: read/write on closed pipe")
+}
+
+// TestClearCacheLeavesWhatLasts: what a finalized sector keeps of its cache here is what
+// the library's own ClearCache keeps, so that whoever proves it finds what it expects.
+func TestClearCacheLeavesWhatLasts(t *testing.T) {
+	t.Parallel()
+	p, v := newProver(t), provertest.Named(t, "2k-data")
+	_, f := provertest.Sealed(t, p, p, v)
+	require.NoError(t, ffi.ClearCache(f.Cache))
+	left, err := os.ReadDir(f.Cache)
+	require.NoError(t, err)
+	var names []string
+	for _, e := range left {
+		names = append(names, e.Name())
+	}
+	require.ElementsMatch(t, jobs.LastingFiles(v.Proof), names)
 }
 
 func TestReportsLayers(t *testing.T) {

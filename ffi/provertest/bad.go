@@ -30,6 +30,7 @@ func BadInput(t *testing.T, p jobs.Prover) {
 	t.Run("seals that cannot be", func(t *testing.T) { t.Parallel(); badSeals(t, p) })
 	t.Run("a piece that is another", func(t *testing.T) { t.Parallel(); badPieces(t, p) })
 	t.Run("files that are not the seal's", func(t *testing.T) { t.Parallel(); badFiles(t, p) })
+	t.Run("layers of another seal", func(t *testing.T) { t.Parallel(); foreignLayers(t, p) })
 	t.Run("an ended context", func(t *testing.T) { t.Parallel(); ended(t, p) })
 }
 
@@ -119,6 +120,27 @@ func badFiles(t *testing.T, p jobs.Prover) {
 	require.NoError(t, os.WriteFile(f.Sealed, b, 0o644))
 	_, err = p.C1(t.Context(), s, f)
 	requireClass(t, err, jobs.Input, "a replica that was changed")
+}
+
+// foreignLayers resumes in the cache folder of another ticket, or of another sector,
+// whose manifest was lost. Layers are known by their size alone, so all goes well until
+// the first vanilla proof: the self-check after tree_rc, before anything is sent.
+func foreignLayers(t *testing.T, p jobs.Prover) {
+	v := Named(t, "2k-data")
+	for what, change := range map[string]func(*jobs.Seal){
+		"another ticket": func(s *jobs.Seal) { s.Ticket = bytes.Repeat([]byte{7}, 32) },
+		"another sector": func(s *jobs.Seal) { s.ID.Number++ },
+	} {
+		s, f := Sealed(t, p, p, v)
+		change(&s)
+		require.NoError(t, p.SDR(t.Context(), s, f.Cache, nil), what)
+		commR, err := p.TreeRC(t.Context(), s, f, nil)
+		require.NoError(t, err, what)
+		require.Equal(t, v.CommR, commR.String(), "%s: the layers are the old ones", what)
+		s.CommR, s.Seed = commR, bytes.Repeat([]byte{9}, 32)
+		_, err = p.C1(t.Context(), s, f)
+		requireClass(t, err, jobs.Input, what)
+	}
 }
 
 func ended(t *testing.T, p jobs.Prover) {

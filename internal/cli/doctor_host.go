@@ -70,6 +70,9 @@ func (d *doctor) lanes(s surroundings) {
 				d.fail("lanes", "give the lane to a larger host; host.memory and host.cores bound what is used", "%s", err)
 			}
 		}
+		if err := blind(declared); err != nil {
+			d.fail("lanes", "FFI_GPU=cuda make build-ffi", "%s", err)
+		}
 		if makesSNARKs(declared) {
 			d.parameters(name, s)
 		}

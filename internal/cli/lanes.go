@@ -134,6 +134,7 @@ func (c *cluster) lanes(s surroundings, env func(jobs.Prover) *jobs.Env) (func(j
 		if err != nil {
 			return nil, nil, err
 		}
+		unable = append(unable, blind(d))
 		for _, proof := range s.proofs {
 			unable = append(unable, worker.Unable(d, s.capacity, proof, s.seals))
 		}
@@ -141,9 +142,19 @@ func (c *cluster) lanes(s surroundings, env func(jobs.Prover) *jobs.Env) (func(j
 		envs[laneKey(d)] = env(prover)
 	}
 	if err := errors.Join(unable...); err != nil {
-		return nil, nil, refused("lpseal doctor shows what the host has; host.memory and host.cores bound it", "%w", err)
+		return nil, nil, refused("lpseal doctor shows what the host has; host.memory and host.cores bound what is used", "%w", err)
 	}
 	return func(l jobs.Lane) *jobs.Env { return envs[laneKey(l)] }, declared, nil
+}
+
+// blind says that a lane's prover was built without support for GPUs, though the lane is to
+// use one: it would prove on the CPU, and nobody would know why it takes hours.
+func blind(l jobs.Lane) error {
+	b := provers[l.Prover]
+	if !l.HasGPU() || b.gpu == nil || b.gpu() != jobs.NoGPU {
+		return nil
+	}
+	return fmt.Errorf("lane gpu %s is to use a GPU, and %s was built without: build it with FFI_GPU=cuda or FFI_GPU=opencl, or give the lane device: %s", l.GPU, l.Prover, jobs.NoGPU)
 }
 
 // laneKey names what a lane's world is made from.

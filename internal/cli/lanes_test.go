@@ -85,6 +85,31 @@ func TestLanesThatCanNeverRun(t *testing.T) {
 	}
 }
 
+// TestAGPUThatTheLibraryCannotUse is told at the start: the proof would take hours on
+// the CPU, in silence.
+func TestAGPUThatTheLibraryCannotUse(t *testing.T) {
+	kind := "none"
+	provers["filcrypto"] = backend{
+		make:  func(backendOptions) (jobs.Prover, error) { return struct{ jobs.Prover }{}, nil },
+		build: func() string { return "lib" }, gpu: func() string { return kind },
+	}
+	t.Cleanup(func() { delete(provers, "filcrypto") })
+	c := &cluster{cfg: &configs.Config{}, logs: quietLogs(t)}
+	try := func(l configs.Lane) error {
+		c.cfg.Worker.Lanes = []configs.Lane{l}
+		_, _, err := c.lanes(surroundings{}, func(jobs.Prover) *jobs.Env { return &jobs.Env{} })
+		return err
+	}
+	gpu := configs.Lane{Class: jobs.ClassGPU, GPU: "a", Device: "0", Prover: "filcrypto"}
+	require.ErrorContains(t, try(gpu), "lane gpu a is to use a GPU, and filcrypto was built without: build it with FFI_GPU=cuda")
+	cpu := gpu
+	cpu.Device = jobs.NoGPU
+	require.NoError(t, try(cpu))
+	require.NoError(t, try(configs.Lane{Class: jobs.ClassSDR, Prover: "filcrypto"}))
+	kind = "cuda"
+	require.NoError(t, try(gpu))
+}
+
 // TestFilesMayComeLater: a worker without a sealing path is never given layers to make.
 func TestFilesMayComeLater(t *testing.T) {
 	t.Parallel()

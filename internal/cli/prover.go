@@ -22,6 +22,8 @@ type backend struct {
 	make func(o backendOptions) (jobs.Prover, error)
 	// build names what the prover was built from: figures of another build say nothing.
 	build func() string
+	// gpu is the kind of GPU that it was built for, none for none; nil needs no GPU.
+	gpu func() string
 }
 
 type backendOptions struct {

@@ -18,5 +18,9 @@ func init() {
 			key, _ := filcrypto.Build()
 			return thisBuild().name() + " " + key
 		},
+		gpu: func() string {
+			_, gpu := filcrypto.Build()
+			return gpu
+		},
 	}
 }

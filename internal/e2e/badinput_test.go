@@ -44,6 +44,12 @@ import (
 //	Redis with eviction, too old, down           TestRefusedAtStart, TestRedisDiesAndComesBack; sectors check_test.go, outage_test.go
 //	instance name, GPU, sealing path used twice  TestRefusedAtStart; sectors workers_test.go; worker TestTwoOfOneName
 //	unknown configuration keys                   TestRefusedAtStart; configs TestEveryErrorAtOnce
+//	parameters missing, cut, of wrong digest     params TestReadySaysWhatIsWrong; cli TestParametersAreLookedAtBeforeAnythingIsSealed; filcrypto TestBadParametersAreNotUsed, TestLibraryWithoutParameters
+//	test parameters on a public network          params TestGeneratedParametersAreMarked; jobs TestNothingIsSealedOrPaidThatCannotBeProven; worker TestLaneThatProvesNothingThatCounts
+//	library built for another CPU                filcrypto TestLibraryForAnotherCPU; worker TestAWorldThatCannotBeMade
+//	proof type and size that disagree            provertest BadInput; cli usage.txtar
+//	cache of another ticket or sector            provertest BadInput; files TestBindToANewTicketKeepsOnlyTreeD, TestAFolderNobodyBoundIsWiped; jobs TestAFailedSelfCheckMakesNoReplica
+//	C1 file cut short, of another seed, zero     filcrypto TestC1OutputsThatAreNotOfTheSeal; files TestC1
 //	sector number taken on chain                 TestNumberTakenOnChain; scheduler TestANumberTakenOnChainMeanwhileHoldsTheSector; sectors numbers_test.go
 
 // host starts a cluster's one worker and scheduler.

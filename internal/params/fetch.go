@@ -7,11 +7,14 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpseal/lpseal/jobs"
 )
 
 // Sources are IPFS gateways that have the files. $IPFS_GATEWAY, which lotus knows
@@ -29,6 +32,9 @@ const (
 	// rounds is how often all sources are asked for one file. Each goes on where
 	// the last one stopped.
 	rounds = 3
+	// pause lies before the second round, twice as much before the third: a gateway that
+	// looks for a file answers with an error at first, or asks for patience.
+	pause = time.Second
 )
 
 // Fetcher gets files.
@@ -36,7 +42,9 @@ type Fetcher struct {
 	Sources []string     // base URLs, asked in this order; empty means [Sources]
 	Client  *http.Client // nil means the default one
 	Stall   time.Duration
+	Pause   time.Duration // between rounds; 0 is one second
 	Report  Report
+	free    func(dir string) (uint64, error) // bytes on its disk; nil asks the system
 }
 
 // Fetch gets those files that are missing, partial or wrong, checks each and puts it
@@ -53,6 +61,12 @@ func (d Dir) Fetch(ctx context.Context, files []File, f Fetcher) error {
 	}
 	if f.Stall == 0 {
 		f.Stall = stall
+	}
+	if f.Pause == 0 {
+		f.Pause = pause
+	}
+	if f.free == nil {
+		f.free = freeSpace
 	}
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return fmt.Errorf("parameters: %w", err)
@@ -86,7 +100,12 @@ func (f Fetcher) file(ctx context.Context, d Dir, want File) error {
 		return errors.New("another lpseal fetches it")
 	}
 	var failed []error
-	for range rounds {
+	for round := range rounds {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(round) * f.Pause):
+		}
 		for _, source := range f.Sources {
 			err := f.from(ctx, source, part, want)
 			if err == nil {
@@ -144,6 +163,9 @@ func (f Fetcher) from(ctx context.Context, source string, part *os.File, want Fi
 	default:
 		return fmt.Errorf("HTTP status %s", res.Status)
 	}
+	if err := f.room(part, total-min(total, uint64(have))); err != nil {
+		return err
+	}
 	report := f.Report.of(want.Name)
 	body := &meter{res.Body, func(n int) {
 		timer.Reset(f.Stall)
@@ -158,6 +180,23 @@ func (f Fetcher) from(ctx context.Context, source string, part *os.File, want Fi
 	}
 	timer.Stop()
 	return f.verify(ctx, part, want)
+}
+
+// room sees that what is still to come has space, before hours are spent on it.
+func (f Fetcher) room(part *os.File, need uint64) error {
+	free, err := f.free(filepath.Dir(part.Name()))
+	if err == nil && need > free {
+		err = fmt.Errorf("%w: %s are still to come, and %s are free", unix.ENOSPC, jobs.Bytes(need), jobs.Bytes(free))
+	}
+	return err
+}
+
+func freeSpace(dir string) (uint64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, fmt.Errorf("free space: %w", err)
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
 }
 
 // verify compares the digest. A wrong file is thrown away: no one can tell from

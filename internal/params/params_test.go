@@ -148,6 +148,7 @@ func TestFetchContinuesAtAnotherSource(t *testing.T) {
 	d := Dir(filepath.Join(t.TempDir(), "made"))
 	var last uint64
 	err := d.Fetch(t.Context(), []File{f}, Fetcher{
+		Pause:   time.Millisecond,
 		Sources: []string{serve(t, broken), serve(t, whole)},
 		Report:  func(name string, done, _ uint64) { last = done },
 	})
@@ -161,7 +162,7 @@ func TestFetchContinuesAtAnotherSource(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Production, all[0].State, "known without reading it again")
 
-	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{serve(t, broken)}}), "nothing to fetch")
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{serve(t, broken)}}), "nothing to fetch")
 	require.Equal(t, int32(1), broken.asked.Load())
 }
 
@@ -177,7 +178,7 @@ func TestFetchKeepsWhatCame(t *testing.T) {
 		first.CompareAndSwap(nil, r.Header.Get("Range"))
 		whole.ServeHTTP(w, r)
 	}))
-	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{source}}))
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}}))
 	require.Equal(t, "bytes=9000-", first.Load())
 	require.Equal(t, Production, state(t, d, f))
 }
@@ -187,7 +188,7 @@ func TestFetchTakesWholeFilesFromSourcesWithoutRanges(t *testing.T) {
 	content := bytes.Repeat([]byte("x"), 10_000)
 	f, d := aFile("v28-x.params", content), Dir(t.TempDir())
 	write(t, d, f.Name+partSuffix, []byte("other bytes"))
-	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{serve(t, &gateway{content: content})}}))
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{serve(t, &gateway{content: content})}}))
 	require.Equal(t, Production, state(t, d, f))
 }
 
@@ -195,10 +196,10 @@ func TestFetchRefusesWrongContent(t *testing.T) {
 	t.Parallel()
 	f, d := aFile("v28-x.params", []byte("good")), Dir(t.TempDir())
 	evil, good := &gateway{content: []byte("evil"), ranges: true}, &gateway{content: []byte("good"), ranges: true}
-	err := d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{serve(t, evil)}})
+	err := d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{serve(t, evil)}})
 	require.ErrorContains(t, err, "digest is "+digestOf([]byte("evil")))
 	require.NoFileExists(t, d.path(f.Name))
-	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{serve(t, evil), serve(t, good)}}))
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{serve(t, evil), serve(t, good)}}))
 	require.Equal(t, Production, state(t, d, f))
 }
 
@@ -211,16 +212,94 @@ func TestFetchLeavesASourceThatStalls(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	good := serve(t, &gateway{content: []byte("good"), ranges: true})
-	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{stalled, good}, Stall: 50 * time.Millisecond}))
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{stalled, good}, Stall: 50 * time.Millisecond}))
 
 	f = aFile("v28-y.params", []byte("good"))
-	err := d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{stalled}, Stall: 10 * time.Millisecond})
+	err := d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{stalled}, Stall: 10 * time.Millisecond})
 	require.ErrorContains(t, err, "nothing came for 10ms")
 	gone := serve(t, http.NotFoundHandler())
-	require.ErrorContains(t, d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{gone}}), "404")
+	require.ErrorContains(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{gone}}), "404")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, d.Fetch(ctx, []File{f}, Fetcher{Sources: []string{good}}), context.Canceled)
+	require.ErrorIs(t, d.Fetch(ctx, []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{good}}), context.Canceled)
+}
+
+// TestFetchReplacesADamagedFile, and takes a part that is longer than the whole, or
+// not of it, for no beginning.
+func TestFetchReplacesADamagedFile(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("x"), 10_000)
+	source := serve(t, &gateway{content: content, ranges: true})
+	for name, damage := range map[string]func(Dir, File){
+		"another file":    func(d Dir, f File) { write(t, d, f.Name, []byte("cut short")) },
+		"a part too long": func(d Dir, f File) { write(t, d, f.Name+partSuffix, bytes.Repeat([]byte("x"), 10_001)) },
+		"a part of other": func(d Dir, f File) { write(t, d, f.Name+partSuffix, []byte("yyy")) },
+	} {
+		f, d := aFile("v28-x.params", content), Dir(t.TempDir())
+		damage(d, f)
+		require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}}), name)
+		require.Equal(t, Production, state(t, d, f), name)
+	}
+}
+
+// TestFetchKeepsItsPartFromALyingSource: one that answers with other bytes than it was
+// asked for is left, and what came before is continued elsewhere.
+func TestFetchKeepsItsPartFromALyingSource(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("0123456789"), 1000)
+	f, d := aFile("v28-x.params", content), Dir(t.TempDir())
+	write(t, d, f.Name+partSuffix, content[:9_000])
+	lying := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Range", "bytes 0-9999/10000")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write(content)
+	}))
+	var first atomic.Value
+	whole := &gateway{content: content, ranges: true}
+	honest := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		first.CompareAndSwap(nil, r.Header.Get("Range"))
+		whole.ServeHTTP(w, r)
+	}))
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{lying, honest}}))
+	require.Equal(t, "bytes=9000-", first.Load())
+	require.Equal(t, Production, state(t, d, f))
+}
+
+// TestFetchAsksAgain: a gateway that has to look for a file first answers with errors.
+func TestFetchAsksAgain(t *testing.T) {
+	t.Parallel()
+	f, d := aFile("v28-x.params", []byte("good")), Dir(t.TempDir())
+	var asked atomic.Int32
+	source := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) < rounds {
+			http.Error(w, "looking", http.StatusGatewayTimeout)
+			return
+		}
+		_, _ = w.Write([]byte("good"))
+	}))
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}}))
+	require.Equal(t, Production, state(t, d, f))
+}
+
+// TestFetchSeesThatThereIsSpace before it takes a byte.
+func TestFetchSeesThatThereIsSpace(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("x"), 10_240)
+	f, d := aFile("v28-x.params", content), Dir(t.TempDir())
+	write(t, d, f.Name+partSuffix, content[:2_048])
+	source := serve(t, &gateway{content: content, ranges: true})
+	room := uint64(7_168)
+	fetcher := Fetcher{Sources: []string{source}, free: func(string) (uint64, error) { return room, nil }}
+	err := d.Fetch(t.Context(), []File{f}, fetcher)
+	require.ErrorContains(t, err, "8 KiB are still to come, and 7 KiB are free: free space or give another folder with --dir")
+	part, err := os.Stat(d.path(f.Name + partSuffix))
+	require.NoError(t, err)
+	require.EqualValues(t, 2_048, part.Size(), "what came before is kept")
+	room = 8_192
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, fetcher))
+	free, err := freeSpace(string(d))
+	require.NoError(t, err)
+	require.Positive(t, free)
 }
 
 func TestOneFetchAtATime(t *testing.T) {
@@ -233,9 +312,9 @@ func TestOneFetchAtATime(t *testing.T) {
 		_, _ = w.Write([]byte("good"))
 	}))
 	first := make(chan error, 1)
-	go func() { first <- d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{source}}) }()
+	go func() { first <- d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}}) }()
 	<-entered
-	require.ErrorContains(t, d.Fetch(t.Context(), []File{f}, Fetcher{Sources: []string{source}}), "another lpseal fetches it")
+	require.ErrorContains(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}}), "another lpseal fetches it")
 	close(leave)
 	require.NoError(t, <-first)
 }
