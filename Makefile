@@ -50,6 +50,12 @@ bench: build ## measure, and write docs/benchmarks.md
 vuln: ## look for known vulnerabilities; skipped, with the reason, if the database cannot be reached
 	.ci/vuln
 
+# Counts and not times: when the time is up, Go's coordinator may call a target that found
+# nothing failed (go.dev/issue/75804).
+FUZZ_RUNS ?= 1000000x
+fuzz: ## fuzz every parser and verifier, FUZZ_RUNS inputs each (make fuzz FUZZ_RUNS=20000x is quick)
+	.ci/fuzz $(FUZZ_RUNS)
+
 # --- filecoin-ffi: needs Rust, pkg-config, libhwloc-dev; see docs/how-to/ffi.md ---
 # FFI_GPU=cuda or opencl builds for GPUs; FFI_JOBS=2 bounds the compilers.
 comma := ,
@@ -67,6 +73,9 @@ params-ffi: build-ffi ## make test parameters for 2 KiB sectors, once (1.1 GB)
 test-ffi: params-ffi ## run the tests of the prover filcrypto, with real proofs
 	go test -tags filcrypto,nofvm -timeout 60m ./ffi/...
 
+test-large: ffi ## seal 512 MiB by either prover and compare every file (minutes, 8 GB of disk)
+	go test -tags filcrypto,nofvm,large -run TestLarge -v -count 1 -timeout 120m ./ffi/filcrypto
+
 bench-ffi: build-ffi ## compare the provers, and write docs/benchmarks-ffi.md (SIZES=8MiB,512MiB)
 	GOWORK=off go run ./internal/benchpage --ffi bin/lpseal --sizes $(or $(SIZES),8MiB$(comma)512MiB) $(BENCH_FFI_FLAGS)
 
@@ -77,4 +86,4 @@ demo-ffi: params-ffi ## the demo with real Groth16 proofs, verified by the embed
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test race deps lint generate check-generated cross bench vuln clean ffi build-ffi params-ffi test-ffi demo-ffi bench-ffi
+.PHONY: fuzz test-large help build demo test race deps lint generate check-generated cross bench vuln clean ffi build-ffi params-ffi test-ffi demo-ffi bench-ffi
