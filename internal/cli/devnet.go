@@ -34,13 +34,16 @@ func (v verifier) VerifySNARK(_ context.Context, s jobs.Seal, proof []byte) erro
 	return native.VerifyPoRep(v.key, s, proof)
 }
 
+// keys are the verifying keys that this process has read, each parsed once.
+var keys groth16.Keys
+
 // readKey reads a .vk file.
 func readKey(file string) (*groth16.VerifyingKey, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, notFound("lpseal params generate makes test parameters with their key", "%w", err)
 	}
-	key, err := groth16.ParseVerifyingKey(b)
+	key, err := keys.Parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/ffi/native"
-	"github.com/lpseal/lpseal/ffi/native/groth16"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -82,13 +80,9 @@ func (f *proofFlags) verify() (id jobs.SectorID, err error) {
 	if err != nil {
 		return id, fmt.Errorf("--proof: %w", err)
 	}
-	file, err := os.ReadFile(f.vk)
+	vk, err := readKey(f.vk)
 	if err != nil {
 		return id, err
-	}
-	vk, err := groth16.ParseVerifyingKey(file)
-	if err != nil {
-		return id, fmt.Errorf("%s: %w", f.vk, err)
 	}
 	return s.ID, native.VerifyPoRep(vk, s, proof)
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/ffi/native"
+	"github.com/lpseal/lpseal/ffi/native/fr32"
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -39,7 +41,7 @@ func (a *app) unsealCmd() *cobra.Command {
 			return err
 		}
 		defer os.RemoveAll(scratch)
-		sealed, err := c.sealedFile(ctx, r, scratch)
+		sealed, err := c.sealedFile(ctx, r, pieces, scratch)
 		if err != nil {
 			return err
 		}
@@ -47,7 +49,7 @@ func (a *app) unsealCmd() *cobra.Command {
 		if err != nil {
 			return refused("name a new file with --out", "%w", err)
 		}
-		if n, ok := p.(*native.Prover); ok {
+		if n, ok := p.(*native.Prover); ok && (keys != "" || len(pieces) > 1) {
 			p = n.WithKeys(or(keys, scratch)) // one key for all pieces
 		}
 		bar := a.progress(id.String())
@@ -139,8 +141,9 @@ func unseal(ctx context.Context, p jobs.Prover, r *jobs.Record, which []extent, 
 	return nil
 }
 
-// sealedFile finds the stored replica on this host, or fetches it from the host that has it.
-func (c *cluster) sealedFile(ctx context.Context, r *jobs.Record, scratch string) (string, error) {
+// sealedFile finds the stored replica on this host. One of another host is fetched into
+// scratch: as far as the extents need it, in a file that is empty elsewhere.
+func (c *cluster) sealedFile(ctx context.Context, r *jobs.Record, which []extent, scratch string) (path string, err error) {
 	host, err := c.openFiles(crash.Worker)
 	if err != nil {
 		return "", err
@@ -151,14 +154,39 @@ func (c *cluster) sealedFile(ctx context.Context, r *jobs.Record, scratch string
 	if path, err := host.Stored(r, jobs.SealedFile); err == nil {
 		return path, nil
 	}
-	path := filepath.Join(scratch, jobs.SealedFile)
+	path = filepath.Join(scratch, jobs.SealedFile)
 	f, err := os.Create(path)
 	if err != nil {
 		return "", err
 	}
-	if err := host.Fetch(ctx, r, jobs.SealedFile, f); err != nil {
-		_ = f.Close()
-		return "", fmt.Errorf("fetch the replica of %s: %w", r.ID, err)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	spans := padded(which)
+	if len(spans) == 1 && spans[0].size == r.SectorSize() {
+		return path, host.Fetch(ctx, r, jobs.SealedFile, f) // all of it, whose digest is known
 	}
-	return path, f.Close()
+	if err := f.Truncate(int64(r.SectorSize())); err != nil {
+		return "", err
+	}
+	for _, s := range spans {
+		if err := host.FetchRange(ctx, r, jobs.SealedFile, int64(s.offset), int64(s.size), f); err != nil {
+			return "", err
+		}
+	}
+	return path, nil
+}
+
+// padded is where extents of unpadded data lie in the replica: the fr32 units that they
+// touch, neighbours together. Extents are in order.
+func padded(which []extent) []extent {
+	var out []extent
+	for _, e := range which {
+		first := e.offset / fr32.Raw * fr32.Padded
+		end := (e.offset + e.size + fr32.Raw - 1) / fr32.Raw * fr32.Padded
+		if last := len(out) - 1; last >= 0 && first <= out[last].offset+out[last].size {
+			out[last].size = end - out[last].offset
+			continue
+		}
+		out = append(out, extent{first, end - first})
+	}
+	return out
 }

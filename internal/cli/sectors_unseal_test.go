@@ -33,3 +33,20 @@ func TestCut(t *testing.T) {
 		require.Equal(t, exitRefused, exitCode(err))
 	}
 }
+
+// TestPadded: what travels is the units that a range touches, once.
+func TestPadded(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct{ extents, want []extent }{
+		"one byte":             {[]extent{{126, 1}}, []extent{{0, 128}}},
+		"across a unit's end":  {[]extent{{126, 2}}, []extent{{0, 256}}},
+		"whole units":          {[]extent{{127, 254}}, []extent{{128, 256}}},
+		"the whole of 2 KiB":   {[]extent{{0, 2032}}, []extent{{0, 2048}}},
+		"neighbours in a unit": {[]extent{{0, 100}, {110, 10}}, []extent{{0, 128}}},
+		"neighbours":           {[]extent{{0, 127}, {127, 127}}, []extent{{0, 256}}},
+		"with a gap":           {[]extent{{0, 127}, {508, 127}}, []extent{{0, 128}, {512, 128}}},
+		"nothing":              {nil, nil},
+	} {
+		require.Equal(t, c.want, padded(c.extents), what)
+	}
+}

@@ -220,7 +220,7 @@ func (h *Host) fetchC1(ctx context.Context, r *jobs.Record) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	err = h.fetch(ctx, from, r.ID, jobs.C1File, askerOf(r, jobs.C2), r.C1Digest, &b)
+	err = h.fetchWhole(ctx, from, r.ID, jobs.C1File, askerOf(r, jobs.C2), r.C1Digest, &b)
 	return b.Bytes(), err
 }
 
@@ -235,7 +235,7 @@ func (h *Host) Fetch(ctx context.Context, r *jobs.Record, name string, w io.Writ
 		if err != nil {
 			return err
 		}
-		return h.fetch(ctx, from, r.ID, name, asker{}, r.Stored.Digests[name], w)
+		return h.fetchWhole(ctx, from, r.ID, name, asker{}, r.Stored.Digests[name], w)
 	}
 	if err != nil {
 		return err
@@ -247,6 +247,39 @@ func (h *Host) Fetch(ctx context.Context, r *jobs.Record, name string, w io.Writ
 	defer f.Close()
 	got, err := digestOf(ctx, io.TeeReader(f, w))
 	return cmp.Or(err, differs(path, got, r.Stored.Digests[name]))
+}
+
+// FetchRange writes bytes [offset, offset+size) of a stored file to their own places in
+// w, and moves no others; from this host or another. What is not whole has no digest to
+// be compared with: it is as good as the disk and the line.
+func (h *Host) FetchRange(ctx context.Context, r *jobs.Record, name string, offset, size int64, w io.WriterAt) (err error) {
+	defer blame(&err, fmt.Sprintf("fetch %d bytes of %s of", size, name), r.ID)
+	if size <= 0 {
+		return nil
+	}
+	to := io.NewOffsetWriter(w, offset)
+	path, err := h.Stored(r, name)
+	var fault *jobs.Fault
+	if errors.As(err, &fault) && fault.Class == jobs.Busy { // not on this host
+		from, err := h.remote(ctx, r.Stored.Path)
+		if err != nil {
+			return err
+		}
+		return h.fetch(ctx, from, r.ID, name, asker{}, span{offset, size}, to)
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.CopyN(to, io.NewSectionReader(f, offset, size), size); errors.Is(err, io.EOF) {
+		return jobs.Failf(jobs.Input, "%s ends before byte %d", path, offset+size)
+	} else {
+		return err
+	}
 }
 
 func differs(path, got, want string) error {

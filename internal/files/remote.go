@@ -135,42 +135,66 @@ func (h *Host) askArrival(ctx context.Context, p peer, method, uri string, who a
 	return out, nil
 }
 
-// fetch writes a file of another host to w, going on after a cut, and compares its
-// digest.
-func (h *Host) fetch(ctx context.Context, from remoteDepot, id jobs.SectorID, name string, who asker, want string, w io.Writer) error {
+// fetchWhole writes a file of another host to w and compares its digest.
+func (h *Host) fetchWhole(ctx context.Context, from remoteDepot, id jobs.SectorID, name string, who asker, want string, w io.Writer) error {
 	sum := sha256.New()
-	var offset int64
+	if err := h.fetch(ctx, from, id, name, who, span{}, io.MultiWriter(w, sum)); err != nil {
+		return err
+	}
+	return differs(name+" from host "+from.peer.host, hex.EncodeToString(sum.Sum(nil)), want)
+}
+
+// span is a part of a file in bytes; the zero value is all of it.
+type span struct{ offset, size int64 }
+
+// header asks for what is left of the span after so many bytes; empty asks for the whole
+// file.
+func (s span) header(across int64) string {
+	switch {
+	case s.size > 0:
+		return fmt.Sprintf("bytes=%d-%d", s.offset+across, s.offset+s.size-1)
+	case across > 0:
+		return fmt.Sprintf("bytes=%d-", across)
+	}
+	return ""
+}
+
+// fetch writes a part of another host's file to w, going on after a cut.
+func (h *Host) fetch(ctx context.Context, from remoteDepot, id jobs.SectorID, name string, who asker, part span, w io.Writer) error {
+	var across int64
 	etag := ""
 	uri := sectorURI(id, from.path, name)
-	err := persist(ctx, func() (across int64, done bool, err error) {
+	return persist(ctx, func() (int64, bool, error) {
 		ctx, dog, cancel := watched(ctx, h.Stall)
 		defer cancel()
 		dog.kick()
+		wanted := part.header(across)
 		resp, err := h.do(ctx, from.peer, http.MethodGet, uri, who, func(req *http.Request) {
-			if offset > 0 {
-				req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+			if wanted != "" {
+				req.Header.Set("Range", wanted)
+			}
+			if etag != "" {
 				req.Header.Set("If-Range", etag)
 			}
 		})
 		if err != nil {
-			return offset, false, err
+			return across, false, err
 		}
 		defer resp.Body.Close()
-		if (resp.StatusCode == http.StatusPartialContent) != (offset > 0) {
-			return offset, true, jobs.Failf(jobs.Transient, "%s of %s changed on host %s while it was read", name, id, from.peer.host)
+		if (resp.StatusCode == http.StatusPartialContent) != (wanted != "") {
+			return across, true, jobs.Failf(jobs.Transient, "%s of %s changed on host %s while it was read", name, id, from.peer.host)
 		}
 		etag = resp.Header.Get("ETag")
-		n, err := io.Copy(io.MultiWriter(w, sum), incoming{resp.Body, dog})
-		offset += n
+		n, err := io.Copy(w, incoming{resp.Body, dog})
+		across += n
 		if err != nil {
-			return offset, false, unreachable(ctx, from.peer, err)
+			return across, false, unreachable(ctx, from.peer, err)
 		}
-		return offset, true, nil
+		if part.size > 0 && across != part.size {
+			return across, true, jobs.Failf(jobs.Input, "%s of %s on host %s ends %d bytes before what was asked of it", name, id, from.peer.host, part.size-across)
+		}
+		return across, true, nil
 	})
-	if err != nil {
-		return err
-	}
-	return differs(name+" from host "+from.peer.host, hex.EncodeToString(sum.Sum(nil)), want)
 }
 
 // UploadPiece brings a file to a path, here or on another host, and returns where it

@@ -72,6 +72,7 @@ type wire struct {
 	down     atomic.Bool
 	requests atomic.Int32
 	moved    atomic.Int64 // file bytes uploaded
+	served   atomic.Int64 // bytes of replicas downloaded
 }
 
 func (x *wire) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -82,8 +83,13 @@ func (x *wire) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPut {
 		r = r.WithContext(r.Context()) // the server keeps its own
 		r.Body = &hop{ReadCloser: r.Body, wire: x, cut: r.ContentLength > 1 && x.cuts.Add(-1) >= 0, left: r.ContentLength / 2}
-	} else if strings.HasSuffix(r.URL.Path, "/"+jobs.C1File) && x.cuts.Add(-1) >= 0 {
-		w = &short{ResponseWriter: w}
+	} else if replica := strings.HasSuffix(r.URL.Path, "/"+jobs.SealedFile); replica || strings.HasSuffix(r.URL.Path, "/"+jobs.C1File) {
+		if replica {
+			w = &counted{w, &x.served}
+		}
+		if x.cuts.Add(-1) >= 0 {
+			w = &short{ResponseWriter: w}
+		}
 	}
 	x.to.ServeHTTP(w, r)
 }
@@ -111,6 +117,20 @@ func (b *hop) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// counted is an answer whose bytes are counted.
+type counted struct {
+	http.ResponseWriter
+	bytes *atomic.Int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(p)
+	c.bytes.Add(int64(n))
+	return n, err
+}
+
+func (c *counted) Flush() { c.ResponseWriter.(http.Flusher).Flush() }
 
 // short is an answer that ends half way.
 type short struct {
@@ -208,6 +228,41 @@ func TestStoreOnAnotherHost(t *testing.T) {
 	require.NoError(t, os.WriteFile(good, make([]byte, 2048), 0o644))
 	requireFault(t, f.h1.Fetch(ctx, f.r, jobs.SealedFile, io.Discard), jobs.Input)
 	requireFault(t, f.h2.Fetch(ctx, f.r, jobs.SealedFile, io.Discard), jobs.Input)
+}
+
+// TestFetchRange moves no byte that was not asked for, here and from another host, and
+// goes on where a cut left off.
+func TestFetchRange(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	ctx := context.Background()
+	stored, err := f.h1.Store(ctx, f.r, nil)
+	require.NoError(t, err)
+	f.r.Stored = stored
+	want := content(f.r, jobs.SealedFile)
+
+	for _, h := range []*Host{f.h1, f.h2} {
+		out, err := os.Create(filepath.Join(t.TempDir(), "range"))
+		require.NoError(t, err)
+		f.wire.served.Store(0)
+		f.wire.cuts.Store(2)
+		require.NoError(t, h.FetchRange(ctx, f.r, jobs.SealedFile, 1024, 512, out))
+		require.NoError(t, h.FetchRange(ctx, f.r, jobs.SealedFile, 128, 256, out))
+		require.NoError(t, h.FetchRange(ctx, f.r, jobs.SealedFile, 0, 0, out))
+		if h == f.h1 {
+			require.Equal(t, int64(512+256), f.wire.served.Load())
+			require.Negative(t, f.wire.cuts.Load(), "it was cut twice")
+		}
+		got, err := os.ReadFile(out.Name())
+		require.NoError(t, err)
+		empty := make([]byte, 1024+512)
+		copy(empty[1024:], want[1024:])
+		copy(empty[128:384], want[128:])
+		require.Equal(t, empty, got)
+		requireFault(t, h.FetchRange(ctx, f.r, jobs.SealedFile, int64(len(want))-100, 101, out), jobs.Input)
+		require.NoError(t, out.Close())
+	}
+	require.ErrorContains(t, f.h1.FetchRange(ctx, f.r, "absent", 0, 1, nil), "has no stored file")
 }
 
 func TestBytesChangedOnTheWayAreNotBelieved(t *testing.T) {
