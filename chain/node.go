@@ -109,9 +109,9 @@ func (n *node) judge(unfit []string) {
 		why = "it " + unfit[n.current]
 	}
 	for i, was := range n.unfit {
-		switch is := unfit[i]; {
-		case is == was:
-		case is == "":
+		switch is := unfit[i]; is {
+		case was:
+		case "":
 			n.log.Info("a node is fit again", "node", n.endpoints[i].URL)
 		default:
 			n.log.Warn("a node is not read from", "node", n.endpoints[i].URL, "because", "it "+is)

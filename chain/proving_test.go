@@ -137,3 +137,32 @@ func TestProvingCostsCallsByDeadline(t *testing.T) {
 	require.EqualValues(t, len(numbers)/2, deadlines, "two sectors are a partition here")
 	require.EqualValues(t, len(numbers), c.Calls()["StateSectorPartition"])
 }
+
+// A deadline is looked at for an older sector that was missed just before it closes for a new
+// one: that answer says nothing of the new one yet.
+func TestProvingIsNotJudgedByAnEarlierAnswer(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	ask := func(n abi.SectorNumber, at abi.ChainEpoch) jobs.Proving {
+		t.Helper()
+		v, err := c.Proving(t.Context(), jobs.SectorID{Miner: minerID, Number: n}, at)
+		require.NoError(t, err)
+		return v
+	}
+	settle := func(height abi.ChainEpoch) { advance(t, node, int(height+5-node.Head().Height)) }
+	old := committed(t, node, c, 1)
+	settle(ask(1, old).Closes + 10)
+	require.Equal(t, jobs.ProvingUnproven, ask(1, old).State)
+	fresh := committed(t, node, c, 2)
+	first := ask(2, fresh)
+	require.Equal(t, ask(1, old).Deadline, first.Deadline, "they share a partition")
+
+	settle(first.Closes - 7)
+	require.NoError(t, node.SetSector(jobs.SectorID{Miner: minerID, Number: 2}, devnet.Proven)) // just in time
+	settle(first.Closes - 2)
+	require.Equal(t, jobs.ProvingUnproven, ask(1, old).State)
+	require.Equal(t, jobs.ProvingDue, ask(2, fresh).State)
+	settle(first.Closes)
+	require.Equal(t, jobs.ProvingDone, ask(2, fresh).State)
+}

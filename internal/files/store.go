@@ -165,9 +165,24 @@ func (h *Host) chooseDepot(ctx context.Context, r *jobs.Record, all []lasting) (
 		best := slices.MinFunc(choices, func(a, b choice) int {
 			return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.free, a.free))
 		})
+		h.recall(best.p, r.ID)
 		return localDepot{h, best.p}, best.p.meta.ID, nil
 	}
 	return h.chooseRemote(ctx, r, need)
+}
+
+// recall learns from the receipt what an earlier run placed, so that a run that has
+// only the declaration left to make does not read whole sectors again.
+func (h *Host) recall(p *root, id jobs.SectorID) {
+	m, err := readManifest(p.receipt(id))
+	if err != nil {
+		return // none yet, or a damaged one: everything is read
+	}
+	for name, digest := range m.Digests {
+		if info, err := os.Stat(p.file(id, name)); err == nil && stampOf(info) == m.Stamps[name] {
+			h.hashes.learn(info, digest)
+		}
+	}
 }
 
 // begun says whether an earlier run chose the path.

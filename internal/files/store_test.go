@@ -3,9 +3,11 @@ package files
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,6 +52,40 @@ func TestStoreLaysFilesOutAsLotusDoes(t *testing.T) {
 		require.Equal(t, string(content(r, name)), files["cache/s-t01000-42/"+name])
 	}
 	require.Len(t, sectorFiles(t, store), len(want)+1, "and the receipt, nothing else")
+}
+
+// A store that is repeated because nobody could be told of it reads no sector again: at
+// 32 GiB every try would take minutes.
+func TestARepeatedStoreReadsNothingAgain(t *testing.T) {
+	t.Parallel()
+	h, home, store, r := twoPaths(t)
+	again := func() {
+		t.Helper()
+		h = openHost(t, home.dir, store.dir) // a process that remembers nothing
+		_, err := h.Store(t.Context(), r, nil)
+		require.NoError(t, err)
+	}
+	again()
+	sealed := store.file(r.ID, jobs.SealedFile)
+	hourAgo := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(sealed, hourAgo, hourAgo)) // settled
+	again()
+
+	f, err := os.OpenFile(sealed, os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte("unseen"), 0)
+	require.NoError(t, errors.Join(err, f.Close()))
+	require.NoError(t, os.Chtimes(sealed, hourAgo, hourAgo))
+	again()
+	b, err := os.ReadFile(sealed)
+	require.NoError(t, err)
+	require.Equal(t, "unseen", string(b[:6]))
+
+	require.NoError(t, os.Chtimes(sealed, time.Time{}, time.Now().Add(-time.Minute)))
+	again()
+	b, err = os.ReadFile(sealed)
+	require.NoError(t, err)
+	require.Equal(t, content(r, jobs.SealedFile), b, "a file that was touched is read, and mended")
 }
 
 func TestStoreChoosesThePath(t *testing.T) {
