@@ -228,6 +228,22 @@ func (f *fleet) do(id jobs.SectorID, s jobs.Stage, ago time.Duration) {
 		result.Message = "bafy2bzacedmessage" + string(s) + fmt.Sprint(id.Number)
 	}
 	f.write(id, ago, r.Stage(s).Worker, jobs.Completed{Task: r.Task(s), Claim: r.Stage(s).Claim, Result: result})
+	if name := r.Stage(s).Batch; name != "" {
+		f.endBatch(name, ago, "1 of 1 sectors sent in "+result.Message)
+	}
+}
+
+func (f *fleet) endBatch(name string, ago time.Duration, note string) {
+	f.t.Helper()
+	b, err := f.store.Batch(f.ctx, name)
+	require.NoError(f.t, err)
+	for _, e := range []func() jobs.BatchEvent{
+		func() jobs.BatchEvent { return jobs.BatchClaimed{Task: b.Task(), Worker: "h0/scheduler@run1"} },
+		func() jobs.BatchEvent { return jobs.BatchEnded{Claim: b.Claim, Note: note} },
+	} {
+		b, err = f.store.ApplyBatch(f.ctx, b, e(), "h0/scheduler@run1", f.now.Add(-ago))
+		require.NoError(f.t, err)
+	}
 }
 
 // fail ends a stage in a fault.
@@ -235,6 +251,9 @@ func (f *fleet) fail(id jobs.SectorID, s jobs.Stage, ago time.Duration, fault *j
 	f.t.Helper()
 	r := f.run(id, s, ago+time.Minute)
 	f.write(id, ago, r.Stage(s).Worker, jobs.Failed{Task: r.Task(s), Claim: r.Stage(s).Claim, Fault: *fault})
+	if name := r.Stage(s).Batch; name != "" {
+		f.endBatch(name, ago, "0 of 1 sectors sent")
+	}
 }
 
 // until does every stage before s, the chain's part too. It ends a little more than

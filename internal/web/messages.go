@@ -22,6 +22,7 @@ type messagesPage struct {
 	Messages    []messageLine
 	First, All  int
 	Page, Pages int
+	Batches     []batchLine
 	Miners      []minerMoney
 	Away        string // why nothing is known of money
 }
@@ -58,6 +59,9 @@ func (s *site) messages(r *http.Request) (*answer, error) {
 	from := (p.Page - 1) * pageSize
 	p.First = from + 1
 	p.Messages, p.Head = s.observed(r.Context(), all[from:min(from+pageSize, len(all))])
+	if p.Batches, err = s.batches(r.Context()); err != nil {
+		return nil, err
+	}
 	t, err := s.census.take(r.Context())
 	if err != nil {
 		return nil, err
@@ -72,6 +76,30 @@ func (s *site) messages(r *http.Request) (*answer, error) {
 		p.Miners = append(p.Miners, minerMoney{f, o, o.Messages[jobs.PreCommit], o.Messages[jobs.Commit], soon(o.ShortAt, s.Clock.Now())})
 	}
 	return &answer{name: "messages", title: "Messages", nav: "messages", body: p}, nil
+}
+
+// batchLine is a batch under way, or one to be: sectors that wait for company.
+type batchLine struct {
+	Name, Group, State, Cause string
+	Sectors                   int
+	Goes                      string // when one to be goes at the latest
+}
+
+// batches lists what fires the next messages and when, and the batches on their way to one.
+func (s *site) batches(ctx context.Context) (lines []batchLine, err error) {
+	pending, err := s.Store.Pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := s.Clock.Now()
+	for _, p := range pending {
+		lines = append(lines, batchLine{Group: p.Group.String(), State: "waiting", Sectors: p.Sectors, Goes: soon(p.First, now)})
+	}
+	open, err := s.Store.OpenBatches(ctx, now)
+	for _, b := range open {
+		lines = append(lines, batchLine{Name: b.ID, Group: b.Group.String(), State: string(b.State), Cause: string(b.Cause), Sectors: len(b.Members)})
+	}
+	return lines, err
 }
 
 // observed copies messages, which others may be shown too, and adds what the node knows of those that wait.

@@ -101,6 +101,8 @@ func TestMessagesPage(t *testing.T) {
 	f.rack()
 	s := f.onChain()
 	names := s.story()
+	_, err := f.store.Wait(f.ctx, jobs.Group{Stage: jobs.Commit, Miner: miner, Proof: abi.RegisteredSealProof_StackedDrg32GiBV1_1}, sector(20), f.now.Add(3*time.Hour))
+	require.NoError(t, err)
 	v := f.serve(func(o *web.Options) { o.Node = s })
 
 	got := v.page("/messages")
@@ -115,6 +117,9 @@ func TestMessagesPage(t *testing.T) {
 	require.Regexp(t, `control \d+\.\d+ FIL yes [tf]1\w+`, got)
 	require.Contains(t, got, "other software signs with it")
 	require.Contains(t, got, "Enough is there.")
+
+	require.Regexp(t, `commit/t01000/8 1 waiting in about (3h|2h59m)`, got)
+	require.Regexp(t, `precommit/t01000/8 1 (closed|running) timeout b-\d{8}-`, got)
 
 	own := v.page("/sectors/s-t01000-13")
 	require.Contains(t, own, "Messages state age for nonce")
