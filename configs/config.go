@@ -79,6 +79,8 @@ type Policy struct {
 	BusyWait       time.Duration  `key:"busy_wait" doc:"Wait between looks at a stage without GPU, space or funds."`
 	PreCommits     Batch          `key:"precommit_batch" doc:"When pre-commits of one miner and proof type go out together."`
 	Commits        Batch          `key:"commit_batch" doc:"The same for proofs."`
+	PackWait       time.Duration  `key:"pack_wait" doc:"How long a market's deal waits for others to fill its sector."`
+	PackSlack      abi.ChainEpoch `key:"pack_slack" doc:"A deal that starts within so many epochs waits no longer."`
 	Look           time.Duration  `key:"look" doc:"Longest time between two looks at a sector that waits for the chain or a worker."`
 }
 
@@ -100,6 +102,7 @@ func (p Policy) Jobs() jobs.Policy {
 		SeedConfidence: p.SeedConfidence, MaxRetickets: p.MaxRetickets, MaxRollbacks: p.MaxRollbacks,
 		BackoffBase: p.BackoffBase, BackoffMax: p.BackoffMax, BusyWait: p.BusyWait, Look: p.Look, ReleaseLayers: p.ReleaseLayers,
 		PreCommits: p.PreCommits.jobs(), Commits: p.Commits.jobs(),
+		PackWait: p.PackWait, PackSlack: p.PackSlack,
 	}
 }
 

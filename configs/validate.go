@@ -166,7 +166,7 @@ func (k *check) policy(p *Policy) {
 		abi.ChainEpoch
 	}{
 		{"ticket_lookback", p.TicketLookback}, {"ticket_window", p.TicketWindow}, {"ticket_margin", p.TicketMargin},
-		{"ticket_fresh", p.TicketFresh}, {"seed_confidence", p.SeedConfidence},
+		{"ticket_fresh", p.TicketFresh}, {"seed_confidence", p.SeedConfidence}, {"pack_slack", p.PackSlack},
 		{"max_retickets", abi.ChainEpoch(p.MaxRetickets)}, {"max_rollbacks", abi.ChainEpoch(p.MaxRollbacks)},
 	} {
 		if n.ChainEpoch < 0 {
@@ -190,7 +190,7 @@ func (k *check) policy(p *Policy) {
 		key string
 		time.Duration
 	}{
-		{"backoff_base", p.BackoffBase}, {"backoff_max", p.BackoffMax}, {"busy_wait", p.BusyWait}, {"look", p.Look},
+		{"backoff_base", p.BackoffBase}, {"backoff_max", p.BackoffMax}, {"busy_wait", p.BusyWait}, {"look", p.Look}, {"pack_wait", p.PackWait},
 	} {
 		if d.Duration <= 0 {
 			k.fail("policy."+d.key, d.Duration, "not a wait", "write a duration above 0s")

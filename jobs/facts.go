@@ -67,6 +67,8 @@ type Policy struct {
 	ReleaseLayers  Release
 	// When pre-commits and commits go out together.
 	PreCommits, Commits BatchPolicy
+	PackWait            time.Duration  // how long a deal may wait for others to share its sector
+	PackSlack           abi.ChainEpoch // a deal that starts within these epochs waits for nobody
 }
 
 // Batch is the policy of a stage whose sectors share messages.
@@ -103,6 +105,8 @@ func DefaultPolicy() Policy {
 		ReleaseLayers:  ReleaseAfterC2,
 		PreCommits:     BatchPolicy{Max: MaxBatch, Bytes: MaxBatchBytes, Wait: time.Hour, Slack: 6 * time.Hour},
 		Commits:        BatchPolicy{Max: MaxBatch, Bytes: MaxBatchBytes, Wait: time.Hour, Slack: 24 * time.Hour},
+		PackWait:       time.Hour,
+		PackSlack:      2 * 2880,
 	}
 }
 

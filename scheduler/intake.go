@@ -45,13 +45,9 @@ func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Re
 	if err != nil {
 		return nil, fmt.Errorf("add: %w", err)
 	}
-	used, err := s.chain.Allocated(ctx, req.Miner)
+	numbers, err := s.number(ctx, req.Miner, count)
 	if err != nil {
-		return nil, fmt.Errorf("add: used sector numbers of f0%d: %w", req.Miner, err)
-	}
-	numbers, err := s.store.Allocate(ctx, req.Miner, count, used, s.ranges[req.Miner])
-	if err != nil {
-		return nil, fmt.Errorf("add: give %d sector numbers of f0%d: %w", count, req.Miner, err)
+		return nil, fmt.Errorf("add: %w", err)
 	}
 	var made []*jobs.Record
 	for _, n := range numbers {
@@ -67,18 +63,39 @@ func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Re
 			CommD:        commD,
 			Stages:       map[jobs.Stage]jobs.StageRecord{},
 		}
-		if err := s.settleIn(ctx, r); err != nil {
-			return made, fmt.Errorf("add %s: %w", r.ID, err)
-		}
-		if err := s.store.Create(ctx, r, by); err != nil {
+		if err := s.create(ctx, r, by); err != nil {
 			return made, fmt.Errorf("add %s: %w", r.ID, err)
 		}
 		made = append(made, r)
-		if err := s.queues.Advance(ctx, r.ID, r.Version); err != nil {
-			s.log.Warn("the sector is written; the next poll starts it", "sector", r.ID.String(), "err", err)
-		}
 	}
 	return made, nil
+}
+
+// number gives sector numbers that nobody used.
+func (s *Scheduler) number(ctx context.Context, miner abi.ActorID, count int) ([]abi.SectorNumber, error) {
+	used, err := s.chain.Allocated(ctx, miner)
+	if err != nil {
+		return nil, fmt.Errorf("used sector numbers of f0%d: %w", miner, err)
+	}
+	numbers, err := s.store.Allocate(ctx, miner, count, used, s.ranges[miner])
+	if err != nil {
+		return nil, fmt.Errorf("give %d sector numbers of f0%d: %w", count, miner, err)
+	}
+	return numbers, nil
+}
+
+// create writes a new record, and has it looked at at once.
+func (s *Scheduler) create(ctx context.Context, r *jobs.Record, by string) error {
+	if err := s.settleIn(ctx, r); err != nil {
+		return err
+	}
+	if err := s.store.Create(ctx, r, by); err != nil {
+		return err
+	}
+	if err := s.queues.Advance(ctx, r.ID, r.Version); err != nil {
+		s.log.Warn("the sector is written; the next poll starts it", "sector", r.ID.String(), "err", err)
+	}
+	return nil
 }
 
 // Check makes Add's checks and writes nothing: before hours are spent on bringing data.
@@ -92,14 +109,14 @@ func (s *Scheduler) Check(ctx context.Context, req Request) error {
 // check completes the request and gives the miner, with the proof type of its new sectors.
 func (s *Scheduler) check(ctx context.Context, req *Request) (jobs.Miner, error) {
 	if req.Count > 1 && len(req.Pieces) > 0 {
-		return jobs.Miner{}, fmt.Errorf("%d sectors of the same pieces: add each sector's pieces by an order of its own", req.Count)
+		return jobs.Miner{}, jobs.Failf(jobs.Rejected, "%d sectors of the same pieces: add each sector's pieces by an order of its own", req.Count)
 	}
 	m, err := s.chain.Miner(ctx, req.Miner)
 	if err != nil {
 		return m, fmt.Errorf("miner f0%d: %w", req.Miner, err)
 	}
 	if err := checkPieces(req.Pieces, m.SectorSize); err != nil {
-		return m, err
+		return m, jobs.Failf(jobs.Rejected, "%w", err)
 	}
 	if m.SealProof, err = s.sealProof(ctx, m, *req); err != nil {
 		return m, err
@@ -248,13 +265,13 @@ func (s *Scheduler) bind(ctx context.Context, req *Request) error {
 	}
 	if req.Duration != 0 {
 		if req.Expiration != 0 {
-			return errors.New("give a duration or an expiration, not both")
+			return jobs.Failf(jobs.Rejected, "give a duration or an expiration, not both")
 		}
 		req.Expiration = head.Epoch + req.Duration
 	}
 	soonest, latest := terms.Expirations(head.Epoch, network.ChallengeDelay)
 	if at := req.Expiration; at != 0 && (at < soonest || at > latest) {
-		return fmt.Errorf("expiration at epoch %d is not between %d and %d, the least and most that the chain and the pieces' deals allow from head %d", at, soonest, latest, head.Epoch)
+		return jobs.Failf(jobs.Rejected, "expiration at epoch %d is not between %d and %d, the least and most that the chain and the pieces' deals allow from head %d", at, soonest, latest, head.Epoch)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (m *metrics) wrote(before, next *jobs.Record, event jobs.Event) {
 
 // swept counts what a step of the index sweep put right.
 func (m *metrics) swept(n sectors.Mended) {
-	for what, count := range map[string]int{"due": n.Due, "held": n.Held, "done": n.Done, "space": n.Space, "message": n.Names, "piece": n.Pieces} {
+	for what, count := range map[string]int{"due": n.Due, "held": n.Held, "done": n.Done, "space": n.Space, "message": n.Names, "piece": n.Pieces, "deal": n.Deals} {
 		m.mended.WithLabelValues(what).Add(float64(count))
 	}
 }

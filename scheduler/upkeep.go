@@ -31,6 +31,7 @@ func (s *Scheduler) chores() []chore {
 	return []chore{
 		{"sweep", sweepEvery, s.sweepIndexes},
 		{"space", spaceEvery, s.sweepSpace},
+		{"deals", s.period, s.PackDeals},
 	}
 }
 

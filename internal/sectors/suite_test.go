@@ -58,6 +58,8 @@ var conformance = []struct {
 	{"numbers are the lowest free ones and never come twice", testNumbers},
 	{"many who allocate at a time get different numbers", testNumbersRace},
 	{"pieces are found in their sectors", testPieces},
+	{"a deal is remembered once and is in one sector", testDeals},
+	{"the plan of a sector has one end", testPlans},
 	{"space is promised once per sector", testSpace},
 	{"space is swept where records disagree", testSweepSpace},
 	{"workers that collide are refused by name", testJoin},

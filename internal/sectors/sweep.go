@@ -22,6 +22,7 @@ type Mended struct {
 	Names  int // journal entries missing in their index
 	Pieces int // sectors missing under one of their pieces
 	Batch  int // open batches missing in theirs
+	Deals  int // deals without a sector's record missing among the open ones
 	// Unreadable records are left alone; LoadMany names them.
 	Unreadable int
 }
@@ -36,6 +37,7 @@ func (m *Mended) Add(o Mended) {
 	m.Names += o.Names
 	m.Pieces += o.Pieces
 	m.Batch += o.Batch
+	m.Deals += o.Deals
 	m.Unreadable += o.Unreadable
 }
 
@@ -101,8 +103,8 @@ func (s *Store) step(ctx context.Context, at place, n int64) (place, Mended, err
 	if at.node >= len(nodes) {
 		return place{node: dueIndex}, Mended{}, nil
 	}
-	// Records are lpseal:{s-…}, batches lpseal:{b-…}, journal entries lpseal:{m-…}.
-	keys, scan, err := nodes[at.node].Scan(ctx, at.scan, "lpseal:{[bms]-*}", n).Result()
+	// Records are lpseal:{s-…}, batches lpseal:{b-…}, journal entries lpseal:{m-…}, deals lpseal:{d-…}.
+	keys, scan, err := nodes[at.node].Scan(ctx, at.scan, "lpseal:{[bdms]-*}", n).Result()
 	if err != nil {
 		return at, Mended{}, err
 	}
@@ -110,13 +112,15 @@ func (s *Store) step(ctx context.Context, at place, n int64) (place, Mended, err
 		at.node++
 	}
 	var ids []jobs.SectorID
-	var messages, batches []string
+	var messages, batches, deals []string
 	for _, key := range keys {
 		name := untag(key)
 		if message, ok := strings.CutPrefix(name, "m-"); ok {
 			messages = append(messages, message)
 		} else if _, err := jobs.ParseBatchID(name); err == nil {
 			batches = append(batches, name)
+		} else if deal, ok := strings.CutPrefix(name, "d-"); ok {
+			deals = append(deals, deal)
 		} else if id, err := jobs.ParseSectorID(name); err == nil {
 			ids = append(ids, id)
 		}
@@ -126,6 +130,9 @@ func (s *Store) step(ctx context.Context, at place, n int64) (place, Mended, err
 		return at, m, err
 	}
 	if err := s.mendBatches(ctx, batches, &m); err != nil {
+		return at, m, err
+	}
+	if err := s.mendDeals(ctx, deals, &m); err != nil {
 		return at, m, err
 	}
 	if len(messages) > 0 {

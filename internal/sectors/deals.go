@@ -1,0 +1,254 @@
+package sectors
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// dealsKey names the deals whose sector has no record yet, by when they came: a hint, mended
+// from the deals.
+const dealsKey = "lpseal:deals"
+
+func dealKey(id string) string { return "lpseal:{d-" + id + "}" }
+
+func planKey(id jobs.SectorID) string { return recordKey(id) + ":plan" }
+
+// ErrNoDeal: nobody gave a deal of this name.
+var ErrNoDeal = errors.New("no such deal")
+
+// Deal is what is remembered of a deal: what came, which never changes, and where it goes.
+type Deal struct {
+	jobs.Deal
+	Digest  string         // of what came: the same name with another one is another deal
+	Sector  *jobs.SectorID // that it is assigned to
+	Refused string         // why it cannot be sealed any more
+}
+
+// received is the field of a deal that never changes.
+type received struct {
+	Deal   jobs.Deal `json:"deal"`
+	Digest string    `json:"digest"`
+}
+
+var addDealScript = redis.NewScript(`return redis.call('HSETNX', KEYS[1], 'deal', ARGV[1])`)
+
+// AddDeal remembers a deal unless there is one of its name, and gives the one that there
+// is then. Where there are replicas, one of them has it.
+func (s *Store) AddDeal(ctx context.Context, d jobs.Deal, digest string) (*Deal, error) {
+	if err := s.rdb.ZAdd(ctx, dealsKey, redis.Z{Score: millis(d.Received), Member: d.ID}).Err(); err != nil {
+		return nil, fmt.Errorf("add deal %s: %w", d.ID, err)
+	}
+	value, err := json.Marshal(received{d, digest})
+	if err != nil {
+		return nil, fmt.Errorf("add deal %s: %w", d.ID, err)
+	}
+	_, err = s.durably(ctx, dealKey(d.ID), func(node redis.Scripter) (int, error) {
+		return addDealScript.Run(ctx, node, []string{dealKey(d.ID)}, value).Int()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("add deal %s: %w", d.ID, err)
+	}
+	return s.Deal(ctx, d.ID)
+}
+
+// Deal reads one deal.
+func (s *Store) Deal(ctx context.Context, id string) (*Deal, error) {
+	fields, err := s.rdb.HGetAll(ctx, dealKey(id)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("deal %s: %w", id, err)
+	}
+	return parseDeal(id, fields)
+}
+
+func parseDeal(id string, fields map[string]string) (*Deal, error) {
+	if fields["deal"] == "" {
+		return nil, fmt.Errorf("deal %s: %w", id, ErrNoDeal)
+	}
+	var r received
+	if err := json.Unmarshal([]byte(fields["deal"]), &r); err != nil {
+		return nil, fmt.Errorf("deal %s is damaged: %w", id, err)
+	}
+	d := &Deal{Deal: r.Deal, Digest: r.Digest, Refused: fields["refused"]}
+	if name := fields["sector"]; name != "" {
+		sector, err := jobs.ParseSectorID(name)
+		if err != nil {
+			return nil, fmt.Errorf("deal %s is damaged: %w", id, err)
+		}
+		d.Sector = &sector
+	}
+	return d, nil
+}
+
+// OpenDeals gives the deals whose sector has no record yet, as far as the index knows, the
+// oldest first.
+func (s *Store) OpenDeals(ctx context.Context) ([]*Deal, error) {
+	ids, err := s.rdb.ZRange(ctx, dealsKey, 0, -1).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read open deals: %w", err)
+	}
+	var deals []*Deal
+	for part := range slices.Chunk(ids, chunk) {
+		pipe := s.rdb.Pipeline()
+		cmds := make([]*redis.MapStringStringCmd, len(part))
+		for i, id := range part {
+			cmds[i] = pipe.HGetAll(ctx, dealKey(id))
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, fmt.Errorf("read %d open deals: %w", len(ids), err)
+		}
+		for i, cmd := range cmds {
+			d, err := parseDeal(part[i], cmd.Val())
+			switch {
+			case errors.Is(err, ErrNoDeal): // it is about to be added, or never was
+			case err != nil:
+				return nil, err
+			default:
+				deals = append(deals, d)
+			}
+		}
+	}
+	return deals, nil
+}
+
+// CloseDeal takes a deal out of the open ones: its sector has a record, or it is refused.
+func (s *Store) CloseDeal(ctx context.Context, id string) error {
+	if err := s.rdb.ZRem(ctx, dealsKey, id).Err(); err != nil {
+		return fmt.Errorf("close deal %s: %w", id, err)
+	}
+	return nil
+}
+
+// moveDealScript swaps the sector of a deal. The answer repeats itself.
+//
+//	KEYS deal
+//	ARGV sector expected, sector wanted; empty is none
+var moveDealScript = redis.NewScript(`
+if redis.call('HEXISTS', KEYS[1], 'deal') == 0 then return 0 end
+local at = redis.call('HGET', KEYS[1], 'sector') or ''
+if at == ARGV[2] then return 1 end
+if at ~= ARGV[1] or redis.call('HEXISTS', KEYS[1], 'refused') == 1 then return 0 end
+if ARGV[2] == '' then redis.call('HDEL', KEYS[1], 'sector') else redis.call('HSET', KEYS[1], 'sector', ARGV[2]) end
+return 1
+`)
+
+// AssignDeal gives a waiting deal to a sector, and tells whether it is the sector's now.
+func (s *Store) AssignDeal(ctx context.Context, id string, sector jobs.SectorID) (bool, error) {
+	return s.moveDeal(ctx, id, "", sector.String())
+}
+
+// FreeDeal makes a deal wait again if it is the sector's.
+func (s *Store) FreeDeal(ctx context.Context, id string, sector jobs.SectorID) error {
+	_, err := s.moveDeal(ctx, id, sector.String(), "")
+	return err
+}
+
+func (s *Store) moveDeal(ctx context.Context, id, from, to string) (bool, error) {
+	answer, err := certain(ctx, func() (int, error) {
+		return moveDealScript.Run(ctx, s.rdb, []string{dealKey(id)}, from, to).Int()
+	})
+	if err != nil {
+		return false, fmt.Errorf("move deal %s from %q to %q: %w", id, from, to, err)
+	}
+	return answer == 1, nil
+}
+
+var refuseDealScript = redis.NewScript(`
+if redis.call('HEXISTS', KEYS[1], 'deal') == 0 or redis.call('HEXISTS', KEYS[1], 'sector') == 1 then return 0 end
+redis.call('HSETNX', KEYS[1], 'refused', ARGV[1])
+return 1
+`)
+
+// RefuseDeal says why a waiting deal cannot be sealed any more. One with a sector is left
+// alone.
+func (s *Store) RefuseDeal(ctx context.Context, id, why string) error {
+	_, err := certain(ctx, func() (int, error) {
+		return refuseDealScript.Run(ctx, s.rdb, []string{dealKey(id)}, why).Int()
+	})
+	if err != nil {
+		return fmt.Errorf("refuse deal %s: %w", id, err)
+	}
+	return nil
+}
+
+// swapPlanScript compares the state of a plan and replaces it.
+//
+//	KEYS plan
+//	ARGV state expected, state wanted, plan wanted
+var swapPlanScript = redis.NewScript(`
+local at = redis.call('HGET', KEYS[1], 'state') or ''
+if at == ARGV[1] then
+  redis.call('HSET', KEYS[1], 'state', ARGV[2], 'plan', ARGV[3])
+end
+return redis.call('HGET', KEYS[1], 'plan')
+`)
+
+// SwapPlan writes the plan of a sector if the one there is in the state from, empty for
+// none, and gives the one that there is then.
+func (s *Store) SwapPlan(ctx context.Context, sector jobs.SectorID, from jobs.PlanState, next jobs.Plan) (*jobs.Plan, error) {
+	value, err := json.Marshal(next)
+	if err != nil {
+		return nil, fmt.Errorf("plan of %s: %w", sector, err)
+	}
+	answer, err := certain(ctx, func() (string, error) {
+		return swapPlanScript.Run(ctx, s.rdb, []string{planKey(sector)}, string(from), string(next.State), value).Text()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("plan of %s: %w", sector, err)
+	}
+	var p jobs.Plan
+	if err := json.Unmarshal([]byte(answer), &p); err != nil {
+		return nil, fmt.Errorf("plan of %s is damaged: %w", sector, err)
+	}
+	return &p, nil
+}
+
+// Plan reads the plan of a sector; nil if there is none.
+func (s *Store) Plan(ctx context.Context, sector jobs.SectorID) (*jobs.Plan, error) {
+	value, err := s.rdb.HGet(ctx, planKey(sector), "plan").Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("plan of %s: %w", sector, err)
+	}
+	var p jobs.Plan
+	if err := json.Unmarshal(value, &p); err != nil {
+		return nil, fmt.Errorf("plan of %s is damaged: %w", sector, err)
+	}
+	return &p, nil
+}
+
+// mendDeals puts back into the index what has no sector with a record.
+func (s *Store) mendDeals(ctx context.Context, ids []string, m *Mended) error {
+	for _, id := range ids {
+		m.Looked++
+		d, err := s.Deal(ctx, id)
+		if errors.Is(err, ErrNoDeal) || err == nil && d.Refused != "" {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if d.Sector != nil {
+			if made, err := s.rdb.Exists(ctx, recordKey(*d.Sector)).Result(); err != nil || made == 1 {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		added, err := s.rdb.ZAddNX(ctx, dealsKey, redis.Z{Score: millis(d.Received), Member: id}).Result()
+		if err != nil {
+			return err
+		}
+		m.Deals += int(added)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package sectors_test
+
+import (
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func (b *bench) deal(id string) jobs.Deal {
+	return jobs.Deal{ID: id, Miner: miner, Piece: b.piece(id), Received: noon}
+}
+
+func (b *bench) openDeals() (ids []string) {
+	b.Helper()
+	open, err := b.store.OpenDeals(b.ctx)
+	require.NoError(b, err)
+	for _, d := range open {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+func testDeals(b *bench) {
+	_, err := b.store.Deal(b.ctx, "x")
+	require.ErrorIs(b, err, sectors.ErrNoDeal)
+	added, err := b.store.AddDeal(b.ctx, b.deal("x"), "1")
+	require.NoError(b, err)
+	require.Equal(b, &sectors.Deal{Deal: b.deal("x"), Digest: "1"}, added)
+	again, err := b.store.AddDeal(b.ctx, b.deal("x"), "2")
+	require.NoError(b, err)
+	require.Equal(b, "1", again.Digest, "the first one stands")
+
+	assign := func(id string, n int) bool {
+		ok, err := b.store.AssignDeal(b.ctx, id, sector(n))
+		require.NoError(b, err)
+		return ok
+	}
+	require.True(b, assign("x", 7))
+	require.True(b, assign("x", 7), "again is the same")
+	require.False(b, assign("x", 8), "it has a sector")
+	require.False(b, assign("nobody's", 8))
+	require.NoError(b, b.store.RefuseDeal(b.ctx, "x", "late"))
+	require.NoError(b, b.store.FreeDeal(b.ctx, "x", sector(8)), "not its sector: nothing happens")
+	d, err := b.store.Deal(b.ctx, "x")
+	require.NoError(b, err)
+	require.Equal(b, sector(7), *d.Sector)
+	require.Empty(b, d.Refused, "what has a sector is not refused")
+	require.NoError(b, b.store.FreeDeal(b.ctx, "x", sector(7)))
+	require.NoError(b, b.store.RefuseDeal(b.ctx, "x", "late"))
+	require.False(b, assign("x", 8), "it is refused")
+	d, err = b.store.Deal(b.ctx, "x")
+	require.NoError(b, err)
+	require.Equal(b, "late", d.Refused)
+
+	// The index is mended from the deals.
+	for _, id := range []string{"waiting", "assigned", "made"} {
+		_, err := b.store.AddDeal(b.ctx, b.deal(id), "1")
+		require.NoError(b, err)
+	}
+	require.True(b, assign("assigned", 9))
+	require.True(b, assign("made", 1))
+	b.create(1)
+	require.NoError(b, b.store.CloseDeal(b.ctx, "made"))
+	require.NoError(b, b.store.CloseDeal(b.ctx, "x"))
+	require.Equal(b, []string{"assigned", "waiting"}, b.openDeals())
+	require.Zero(b, b.sweep().Deals)
+	require.NoError(b, b.rdb.Del(b.ctx, "lpseal:deals").Err())
+	require.Equal(b, 2, b.sweep().Deals)
+	require.Equal(b, []string{"assigned", "waiting"}, b.openDeals())
+}
+
+func testPlans(b *bench) {
+	none, err := b.store.Plan(b.ctx, sector(7))
+	require.NoError(b, err)
+	require.Nil(b, none)
+	swap := func(from, to jobs.PlanState, deals ...string) jobs.PlanState {
+		p, err := b.store.SwapPlan(b.ctx, sector(7), from, jobs.Plan{State: to, Deals: deals, At: noon})
+		require.NoError(b, err)
+		return p.State
+	}
+	require.Equal(b, jobs.Planned, swap("", jobs.Planned, "x", "y"))
+	require.Equal(b, jobs.Planned, swap("", jobs.GivenUp), "there is one")
+	require.Equal(b, jobs.Closed, swap(jobs.Planned, jobs.Closed, "x"))
+	require.Equal(b, jobs.Closed, swap(jobs.Planned, jobs.GivenUp), "the first end stands")
+	p, err := b.store.Plan(b.ctx, sector(7))
+	require.NoError(b, err)
+	require.Equal(b, &jobs.Plan{State: jobs.Closed, Deals: []string{"x"}, At: noon}, p)
+	all, err := b.store.All(b.ctx, nil)
+	require.NoError(b, err)
+	require.Empty(b, all, "a plan is no record")
+}

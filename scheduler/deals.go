@@ -1,0 +1,245 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// planPatience is for how long the plan of a sector may stay open. Another scheduler then
+// gives it up; which of the two wins is decided by one swap, so the clocks need not agree.
+const planPatience = time.Minute
+
+// TakeDeal remembers a piece that a market wants sealed, once for its name, and says where
+// it is. digest is that of what the market sent: another one under the same name is
+// [sectors.ErrExists]. A deal that the chain would not take is refused with a fault.
+func (s *Scheduler) TakeDeal(ctx context.Context, d jobs.Deal, digest string) (jobs.DealStatus, error) {
+	there, err := s.store.Deal(ctx, d.ID)
+	if errors.Is(err, sectors.ErrNoDeal) {
+		there, err = s.newDeal(ctx, d, digest)
+	}
+	if err != nil {
+		return jobs.DealStatus{}, err
+	}
+	if there.Digest != digest {
+		return jobs.DealStatus{}, fmt.Errorf("deal %s: %w: another one of that name was given before", d.ID, sectors.ErrExists)
+	}
+	return s.status(ctx, there)
+}
+
+func (s *Scheduler) newDeal(ctx context.Context, d jobs.Deal, digest string) (*sectors.Deal, error) {
+	req := Request{Miner: d.Miner, Pieces: []jobs.Piece{d.Piece}}
+	if _, err := s.check(ctx, &req); err != nil {
+		return nil, fmt.Errorf("deal %s: %w", d.ID, err)
+	}
+	open, err := s.store.OpenDeals(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("deal %s: %w", d.ID, err)
+	}
+	for _, other := range open {
+		if other.Refused == "" && other.ID != d.ID && d.Piece.ClaimsOf(other.Piece) {
+			return nil, fmt.Errorf("deal %s: %w", d.ID, jobs.Failf(jobs.Rejected, "deal %s waits with the same allocation or deal number", other.ID))
+		}
+	}
+	d.Piece, d.Received = req.Pieces[0], s.clock.Now()
+	return s.store.AddDeal(ctx, d, digest)
+}
+
+// DealStatus says where a deal is; [sectors.ErrNoDeal] if it was never given.
+func (s *Scheduler) DealStatus(ctx context.Context, id string) (jobs.DealStatus, error) {
+	d, err := s.store.Deal(ctx, id)
+	if err != nil {
+		return jobs.DealStatus{}, err
+	}
+	return s.status(ctx, d)
+}
+
+func (s *Scheduler) status(ctx context.Context, d *sectors.Deal) (jobs.DealStatus, error) {
+	if d.Refused != "" {
+		return jobs.DealStatus{ID: d.ID, State: jobs.DealRefused, Why: d.Refused}, nil
+	}
+	if d.Sector == nil {
+		return jobs.StatusOf(&d.Deal, nil), nil
+	}
+	r, err := s.store.Load(ctx, *d.Sector)
+	if errors.Is(err, sectors.ErrNotFound) { // it is about to be made, or given up
+		return jobs.StatusOf(&d.Deal, nil), nil
+	}
+	if err != nil {
+		return jobs.DealStatus{}, err
+	}
+	return jobs.StatusOf(&d.Deal, r), nil
+}
+
+// PackDeals makes sectors of the deals that wait, as [jobs.Pack] decides, and ends what
+// another scheduler began. Any number of schedulers may do it at a time, and each may
+// stop between any two lines: a deal is in one sector at most, and in the end in one.
+func (s *Scheduler) PackDeals(ctx context.Context) error {
+	open, err := s.store.OpenDeals(ctx)
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	byMiner := map[abi.ActorID][]jobs.Deal{}
+	var errs []error
+	for _, d := range open {
+		switch {
+		case d.Refused != "":
+			errs = append(errs, s.store.CloseDeal(ctx, d.ID))
+		case d.Sector != nil:
+			errs = append(errs, s.follow(ctx, d))
+		default:
+			byMiner[d.Miner] = append(byMiner[d.Miner], d.Deal)
+		}
+	}
+	for miner, deals := range byMiner {
+		if err := s.pack(ctx, miner, deals); err != nil {
+			errs = append(errs, fmt.Errorf("pack the deals of f0%d: %w", miner, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// follow sees that an assigned deal comes to a record, or waits again.
+func (s *Scheduler) follow(ctx context.Context, d *sectors.Deal) error {
+	plan, err := s.store.Plan(ctx, *d.Sector)
+	if err != nil {
+		return err
+	}
+	now := s.clock.Now()
+	if plan == nil { // lost: a plan is written before a deal is assigned by it
+		plan, err = s.store.SwapPlan(ctx, *d.Sector, "", jobs.Plan{State: jobs.GivenUp, At: now})
+	} else if plan.State == jobs.Planned && now.Sub(plan.At) >= planPatience {
+		plan, err = s.store.SwapPlan(ctx, *d.Sector, jobs.Planned, jobs.Plan{State: jobs.GivenUp, Deals: plan.Deals, At: plan.At})
+	}
+	switch {
+	case err != nil:
+		return err
+	case plan.State == jobs.Planned:
+		return nil // whoever planned it is at it
+	case plan.State == jobs.Closed && slices.Contains(plan.Deals, d.ID):
+		return s.open(ctx, *d.Sector, plan)
+	}
+	return s.store.FreeDeal(ctx, d.ID, *d.Sector)
+}
+
+func (s *Scheduler) pack(ctx context.Context, miner abi.ActorID, deals []jobs.Deal) error {
+	m, err := s.chain.Miner(ctx, miner)
+	if err != nil {
+		return err
+	}
+	n, err := s.askNode(ctx)
+	if err != nil {
+		return err
+	}
+	facts := &jobs.Facts{Now: s.clock.Now(), Head: n.head, Network: n.network}
+	for _, p := range jobs.Pack(deals, m.SectorSize, facts, &s.policy) {
+		if p.Why == "" {
+			continue
+		}
+		if err := s.plan(ctx, miner, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plan makes one sector of deals. One that the chain would not take any more is refused by
+// name; the others are packed anew at the next turn.
+func (s *Scheduler) plan(ctx context.Context, miner abi.ActorID, p jobs.Packing) error {
+	ids := make([]string, len(p.Deals))
+	req := Request{Miner: miner}
+	for i, d := range p.Deals {
+		ids[i] = d.ID
+		req.Pieces = append(req.Pieces, d.Piece)
+	}
+	if _, err := s.check(ctx, &req); err != nil {
+		return s.refuse(ctx, miner, p.Deals, err)
+	}
+	numbers, err := s.number(ctx, miner, 1)
+	if err != nil {
+		return err
+	}
+	id := jobs.SectorID{Miner: miner, Number: numbers[0]}
+	plan, err := s.store.SwapPlan(ctx, id, "", jobs.Plan{State: jobs.Planned, Deals: ids, At: s.clock.Now()})
+	if err != nil {
+		return err
+	}
+	next := jobs.Plan{State: jobs.Closed, At: plan.At}
+	for _, deal := range ids {
+		ours, err := s.store.AssignDeal(ctx, deal, id)
+		if err != nil {
+			return err
+		}
+		if ours {
+			next.Deals = append(next.Deals, deal)
+		}
+	}
+	if len(next.Deals) == 0 {
+		next.State = jobs.GivenUp // another scheduler has them all
+	}
+	if plan, err = s.store.SwapPlan(ctx, id, jobs.Planned, next); err != nil || plan.State != jobs.Closed {
+		return err // given up meanwhile: the next turn sets its deals free
+	}
+	s.log.Info("deals packed", "sector", id.String(), "deals", len(plan.Deals), "why", p.Why)
+	return s.open(ctx, id, plan)
+}
+
+// refuse finds the deals that are to blame for a refusal.
+func (s *Scheduler) refuse(ctx context.Context, miner abi.ActorID, deals []jobs.Deal, together error) error {
+	blamed := false
+	for _, d := range deals {
+		_, err := s.check(ctx, &Request{Miner: miner, Pieces: []jobs.Piece{d.Piece}})
+		var fault *jobs.Fault
+		if !errors.As(err, &fault) || fault.Class != jobs.Rejected && fault.Class != jobs.Deadline {
+			continue
+		}
+		s.log.Warn("a deal cannot be sealed any more", "deal", d.ID, "err", err)
+		if err := errors.Join(s.store.RefuseDeal(ctx, d.ID, fault.Text), s.store.CloseDeal(ctx, d.ID)); err != nil {
+			return err
+		}
+		blamed = true
+	}
+	if blamed {
+		return nil
+	}
+	return together
+}
+
+// open makes the record of a closed plan, as whoever finds it first makes it: all that goes
+// into it is in the plan and its deals.
+func (s *Scheduler) open(ctx context.Context, id jobs.SectorID, plan *jobs.Plan) error {
+	m, err := s.chain.Miner(ctx, id.Miner)
+	if err != nil {
+		return err
+	}
+	r := &jobs.Record{ID: id, Version: 1, Created: plan.At, Proof: m.SealProof, Stages: map[jobs.Stage]jobs.StageRecord{}}
+	for _, name := range plan.Deals {
+		d, err := s.store.Deal(ctx, name)
+		if err != nil {
+			return err
+		}
+		r.Pieces, r.KeepUnsealed, r.Home = append(r.Pieces, d.Piece), d.KeepUnsealed, d.Home
+	}
+	if r.CommD, err = jobs.CommD(r.Proof, r.Pieces); err != nil {
+		return fmt.Errorf("sector %s: %w", id, err)
+	}
+	if _, err = s.store.Load(ctx, id); errors.Is(err, sectors.ErrNotFound) {
+		err = s.create(ctx, r, s.by)
+	}
+	if err != nil && !errors.Is(err, sectors.ErrExists) {
+		return fmt.Errorf("sector %s of %d deals: %w", id, len(plan.Deals), err)
+	}
+	for _, name := range plan.Deals {
+		if err := s.store.CloseDeal(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

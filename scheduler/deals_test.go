@@ -1,0 +1,252 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/queue"
+	"github.com/lpseal/lpseal/scheduler"
+)
+
+// dealOf is a deal about a piece of 512 bytes, four of which fill a sector.
+func dealOf(t *testing.T, id string) jobs.Deal {
+	t.Helper()
+	p := piece(t, id)
+	p.Source = "https://example.com/" + id
+	return jobs.Deal{ID: id, Miner: miner, Piece: p}
+}
+
+// take gives deals of these names.
+func (p *pipeline) give(t *testing.T, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		s, err := p.TakeDeal(p.ctx, dealOf(t, id), "digest of "+id)
+		require.NoError(t, err)
+		require.Equal(t, jobs.DealStatus{ID: id, State: jobs.DealWaiting}, s)
+	}
+}
+
+func (p *pipeline) dealStatus(t *testing.T, id string) jobs.DealStatus {
+	t.Helper()
+	s, err := p.DealStatus(p.ctx, id)
+	require.NoError(t, err)
+	return s
+}
+
+// eachOnce sees that every deal is in one sector and every sector's pieces are whole deals.
+func (p *pipeline) eachOnce(t *testing.T, deals int) {
+	t.Helper()
+	ids, err := p.store.All(p.ctx, nil)
+	require.NoError(t, err)
+	seen := map[string]jobs.SectorID{}
+	for _, id := range ids {
+		r := p.record(id)
+		for _, piece := range r.Pieces {
+			require.NotContains(t, seen, piece.Source, "in %s, too", id)
+			seen[piece.Source] = id
+		}
+		commD, err := jobs.CommD(r.Proof, r.Pieces)
+		require.NoError(t, err)
+		require.Equal(t, commD, r.CommD)
+	}
+	require.Len(t, seen, deals)
+	for i := range deals {
+		s := p.dealStatus(t, fmt.Sprint("d", i))
+		require.Equal(t, jobs.DealSealing, s.State)
+		require.Equal(t, seen[fmt.Sprintf("https://example.com/d%d", i)], s.Place.Sector)
+	}
+	open, err := p.store.OpenDeals(p.ctx)
+	require.NoError(t, err)
+	require.Empty(t, open)
+}
+
+func TestDealsFillSectors(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.give(t, "d0", "d1", "d2")
+	require.NoError(t, p.PackDeals(p.ctx))
+	require.Equal(t, jobs.DealWaiting, p.dealStatus(t, "d0").State, "the sector is not full")
+	p.give(t, "d3", "d4")
+	require.NoError(t, p.PackDeals(p.ctx))
+	require.Equal(t, jobs.DealWaiting, p.dealStatus(t, "d4").State)
+	at := p.dealStatus(t, "d1").Place
+	require.EqualValues(t, 512, at.Offset)
+	p.clock.Advance(p.policy.PackWait)
+	require.NoError(t, p.PackDeals(p.ctx))
+	p.eachOnce(t, 5)
+	require.Equal(t, jobs.Committed, p.driveHome(at.Sector).Outcome)
+	require.Equal(t, jobs.DealCommitted, p.dealStatus(t, "d1").State)
+}
+
+func TestADealIsTakenOnce(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.give(t, "d0")
+	p.give(t, "d0")
+	_, err := p.TakeDeal(p.ctx, dealOf(t, "d0"), "another digest")
+	require.ErrorIs(t, err, sectors.ErrExists)
+
+	p.chain.Fail("*", errors.New("the node is away"))
+	p.give(t, "d0") // what is known needs no chain
+	_, err = p.TakeDeal(p.ctx, dealOf(t, "d1"), "1")
+	require.ErrorContains(t, err, "the node is away")
+	_, err = p.DealStatus(p.ctx, "d1")
+	require.ErrorIs(t, err, sectors.ErrNoDeal, "nothing is answered that is not written")
+	p.chain.Fail("*", nil)
+
+	bad := dealOf(t, "d2")
+	bad.Piece.Size = 4096
+	_, err = p.TakeDeal(p.ctx, bad, "1")
+	require.ErrorContains(t, err, "need 4096 bytes")
+	a, b := dealOf(t, "a"), dealOf(t, "b")
+	a.Piece.Notify, b.Piece.Notify = []jobs.Notification{jobs.NotifyMarket(7)}, []jobs.Notification{jobs.NotifyMarket(7)}
+	_, err = p.TakeDeal(p.ctx, a, "1")
+	require.NoError(t, err)
+	_, err = p.TakeDeal(p.ctx, b, "1")
+	require.ErrorContains(t, err, "deal a waits with the same")
+}
+
+// A deal that the chain takes no more is refused by name, and the others go without it.
+func TestADealThatBecameImpossibleDoesNotBlockTheOthers(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.give(t, "d0", "d1", "d2")
+	late := dealOf(t, "late")
+	late.Piece.Allocation = &jobs.Allocation{Client: 1001, ID: 7}
+	_, err := p.TakeDeal(p.ctx, late, "1")
+	require.NoError(t, err)
+	p.chain.SetTerms(late.Piece, jobs.Terms{}, jobs.Failf(jobs.Rejected, "the chain has none"))
+	require.NoError(t, p.PackDeals(p.ctx))
+	s := p.dealStatus(t, "late")
+	require.Equal(t, jobs.DealRefused, s.State)
+	require.Contains(t, s.Why, "the chain has none")
+	p.clock.Advance(p.policy.PackWait)
+	require.NoError(t, p.PackDeals(p.ctx))
+	p.eachOnce(t, 3)
+}
+
+// A deal whose start comes near waits for nobody.
+func TestADealThatStartsSoonIsSealedAlone(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	d := dealOf(t, "d0")
+	d.Piece.Terms.Start = 10_000 + p.policy.PackSlack + 3
+	_, err := p.TakeDeal(p.ctx, d, "1")
+	require.NoError(t, err)
+	require.NoError(t, p.PackDeals(p.ctx))
+	require.Equal(t, jobs.DealWaiting, p.dealStatus(t, "d0").State)
+	p.chain.Advance(3)
+	require.NoError(t, p.PackDeals(p.ctx))
+	r := p.record(p.dealStatus(t, "d0").Place.Sector)
+	require.Equal(t, abi.ChainEpoch(10_000+p.policy.PackSlack+3), jobs.CommitDeadline(r))
+}
+
+// cut fails every command from the n-th on, before or after it was carried out.
+type cut struct {
+	left  atomic.Int64
+	after bool
+}
+
+var errCut = errors.New("cut off")
+
+func (c *cut) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (c *cut) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		return c.do(func() error { return next(ctx, cmd) })
+	}
+}
+
+func (c *cut) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		return c.do(func() error { return next(ctx, cmds) })
+	}
+}
+
+func (c *cut) do(next func() error) error {
+	switch left := c.left.Add(-1); {
+	case left < -1 || left == -1 && !c.after:
+		return errCut
+	case left == -1:
+		return errors.Join(next(), errCut)
+	}
+	return next()
+}
+
+// packCut has a scheduler pack deals that is cut off from Redis at its n-th command, and tells how many it sent.
+func (p *pipeline) packCut(t *testing.T, n int64, after bool) (sent int64) {
+	t.Helper()
+	p.give(t, "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7")
+	c := &cut{after: after}
+	c.left.Store(n)
+	rdb := redis.NewClient(&redis.Options{Addr: p.rdb.(*redis.Client).Options().Addr, MaxRetries: -1})
+	rdb.AddHook(c)
+	first, err := scheduler.New(scheduler.Options{
+		Store: sectors.New(rdb), Queues: queue.New(rdb), Chain: p.chain, Policy: p.policy, Clock: p.clock, Name: "first", Log: quiet,
+	})
+	require.NoError(t, err)
+	_ = first.PackDeals(p.ctx)
+	require.NoError(t, rdb.Close())
+	return n - c.left.Load()
+}
+
+// TestPackingIsCutOffAnywhere: a scheduler that packs is cut off from Redis at every command, and another one ends what it began.
+func TestPackingIsCutOffAnywhere(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	commands := p.packCut(t, 1<<30, false)
+	p.eachOnce(t, 8)
+	require.Greater(t, commands, int64(20))
+	for n := range commands {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("command %d, carried out %v", n, after), func(t *testing.T) {
+				t.Parallel()
+				p := startMini(t)
+				require.Greater(t, p.packCut(t, n, after), n, "it was cut off")
+				require.NoError(t, p.PackDeals(p.ctx), "what the first planned is still its own")
+				p.clock.Advance(2 * time.Minute)
+				require.NoError(t, p.PackDeals(p.ctx), "a plan that was not closed is given up")
+				require.NoError(t, p.PackDeals(p.ctx), "and its deals are packed anew")
+				p.eachOnce(t, 8)
+			})
+		}
+	}
+}
+
+// TestManyPackAtATime: each deal is in one sector however many schedulers decide it.
+func TestManyPackAtATime(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	var all sync.WaitGroup
+	for w := range 4 {
+		s := p.scheduler(fmt.Sprint("packer", w))
+		all.Go(func() {
+			for i := range 6 {
+				_, err := s.TakeDeal(p.ctx, dealOf(t, fmt.Sprint("d", 6*w+i)), "1")
+				assert.NoError(t, err)
+				assert.NoError(t, s.PackDeals(p.ctx))
+			}
+		})
+	}
+	all.Wait()
+	p.clock.Advance(2 * time.Hour)
+	for range 2 {
+		require.NoError(t, p.PackDeals(p.ctx))
+	}
+	p.eachOnce(t, 24)
+}
