@@ -177,7 +177,7 @@ type Scheduler struct {
 type Web struct {
 	Listen      string `key:"listen" doc:"Address. Anything but loopback needs a token."`
 	Token       Secret `key:"token" doc:"Asked for at sign-in, 16 characters or more."`
-	AllowWrites bool   `key:"allow_writes" doc:"Lets the pages pause queues and retry, hold or release sectors."`
+	AllowWrites bool   `key:"allow_writes" doc:"Lets the pages pause queues and retry, hold or release sectors, and markets post deals."`
 }
 
 // Metrics is the listener of one daemon's own metrics.

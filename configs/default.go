@@ -24,7 +24,7 @@ func Default() Config {
 			BackoffBase: p.BackoffBase, BackoffMax: p.BackoffMax, BusyWait: p.BusyWait, Look: p.Look, ReleaseLayers: p.ReleaseLayers,
 			PreCommits: Batch{Max: p.PreCommits.Max, Wait: p.PreCommits.Wait, Slack: p.PreCommits.Slack},
 			Commits:    Batch{Max: p.Commits.Max, Wait: p.Commits.Wait, Slack: p.Commits.Slack},
-			PackWait: p.PackWait, PackSlack: p.PackSlack,
+			PackWait:   p.PackWait, PackSlack: p.PackSlack,
 		},
 		Host:      Host{StateDir: "/var/lib/lpseal"},
 		Worker:    Worker{Instance: "main", Drain: 30 * time.Second},

@@ -106,6 +106,16 @@ func (p *Piece) ClaimsOf(o Piece) bool {
 	return false
 }
 
+// PaddedFor is the smallest piece that holds n bytes: a power of two, of which fr32 padding
+// leaves 127 of 128 bytes.
+func PaddedFor(n uint64) abi.PaddedPieceSize {
+	size := abi.PaddedPieceSize(128)
+	for uint64(size.Unpadded()) < n && size < 1<<62 { // more bytes than that there are not
+		size *= 2
+	}
+	return size
+}
+
 // Layout gives the offset of every piece in the sector, and the end of the last, in padded
 // bytes: pieces lie in order, each aligned to its own size (FIP-0006's rule for CommD).
 func Layout(pieces []Piece) (offsets []abi.PaddedPieceSize, end abi.PaddedPieceSize) {

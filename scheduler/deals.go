@@ -31,7 +31,7 @@ func (s *Scheduler) TakeDeal(ctx context.Context, d jobs.Deal, digest string) (j
 	if there.Digest != digest {
 		return jobs.DealStatus{}, fmt.Errorf("deal %s: %w: another one of that name was given before", d.ID, sectors.ErrExists)
 	}
-	return s.status(ctx, there)
+	return s.store.StatusOf(ctx, there)
 }
 
 func (s *Scheduler) newDeal(ctx context.Context, d jobs.Deal, digest string) (*sectors.Deal, error) {
@@ -50,32 +50,6 @@ func (s *Scheduler) newDeal(ctx context.Context, d jobs.Deal, digest string) (*s
 	}
 	d.Piece, d.Received = req.Pieces[0], s.clock.Now()
 	return s.store.AddDeal(ctx, d, digest)
-}
-
-// DealStatus says where a deal is; [sectors.ErrNoDeal] if it was never given.
-func (s *Scheduler) DealStatus(ctx context.Context, id string) (jobs.DealStatus, error) {
-	d, err := s.store.Deal(ctx, id)
-	if err != nil {
-		return jobs.DealStatus{}, err
-	}
-	return s.status(ctx, d)
-}
-
-func (s *Scheduler) status(ctx context.Context, d *sectors.Deal) (jobs.DealStatus, error) {
-	if d.Refused != "" {
-		return jobs.DealStatus{ID: d.ID, State: jobs.DealRefused, Why: d.Refused}, nil
-	}
-	if d.Sector == nil {
-		return jobs.StatusOf(&d.Deal, nil), nil
-	}
-	r, err := s.store.Load(ctx, *d.Sector)
-	if errors.Is(err, sectors.ErrNotFound) { // it is about to be made, or given up
-		return jobs.StatusOf(&d.Deal, nil), nil
-	}
-	if err != nil {
-		return jobs.DealStatus{}, err
-	}
-	return jobs.StatusOf(&d.Deal, r), nil
 }
 
 // PackDeals makes sectors of the deals that wait, as [jobs.Pack] decides, and ends what

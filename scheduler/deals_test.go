@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -41,7 +40,9 @@ func (p *pipeline) give(t *testing.T, ids ...string) {
 
 func (p *pipeline) dealStatus(t *testing.T, id string) jobs.DealStatus {
 	t.Helper()
-	s, err := p.DealStatus(p.ctx, id)
+	d, err := p.store.Deal(p.ctx, id)
+	require.NoError(t, err)
+	s, err := p.store.StatusOf(p.ctx, d)
 	require.NoError(t, err)
 	return s
 }
@@ -103,7 +104,7 @@ func TestADealIsTakenOnce(t *testing.T) {
 	p.give(t, "d0") // what is known needs no chain
 	_, err = p.TakeDeal(p.ctx, dealOf(t, "d1"), "1")
 	require.ErrorContains(t, err, "the node is away")
-	_, err = p.DealStatus(p.ctx, "d1")
+	_, err = p.store.Deal(p.ctx, "d1")
 	require.ErrorIs(t, err, sectors.ErrNoDeal, "nothing is answered that is not written")
 	p.chain.Fail("*", nil)
 
@@ -151,7 +152,7 @@ func TestADealThatStartsSoonIsSealedAlone(t *testing.T) {
 	p.chain.Advance(3)
 	require.NoError(t, p.PackDeals(p.ctx))
 	r := p.record(p.dealStatus(t, "d0").Place.Sector)
-	require.Equal(t, abi.ChainEpoch(10_000+p.policy.PackSlack+3), jobs.CommitDeadline(r))
+	require.Equal(t, 10_000+p.policy.PackSlack+3, jobs.CommitDeadline(r))
 }
 
 // cut fails every command from the n-th on, before or after it was carried out.

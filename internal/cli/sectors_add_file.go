@@ -158,19 +158,9 @@ func split(size uint64, sector abi.SectorSize) []part {
 	var out []part
 	for offset := uint64(0); offset < size; offset += most {
 		n := min(most, size-offset)
-		out = append(out, part{offset: offset, size: n, padded: paddedFor(n), whole: n == size})
+		out = append(out, part{offset: offset, size: n, padded: jobs.PaddedFor(n), whole: n == size})
 	}
 	return out
-}
-
-// paddedFor is the smallest piece that holds n bytes: a power of two, of which fr32 padding
-// leaves 127 of 128 bytes.
-func paddedFor(n uint64) abi.PaddedPieceSize {
-	size := abi.PaddedPieceSize(128)
-	for uint64(size.Unpadded()) < n {
-		size *= 2
-	}
-	return size
 }
 
 func (p part) open(file io.ReaderAt) io.Reader {

@@ -90,7 +90,7 @@ func (f *pieceFlags) on(cmd *cobra.Command) {
 func (s *pieceSpec) padded(raw uint64, sector abi.SectorSize) (abi.PaddedPieceSize, error) {
 	size := s.size
 	if size == 0 {
-		size = paddedFor(raw)
+		size = jobs.PaddedFor(raw)
 	}
 	if uint64(size.Unpadded()) < raw || uint64(size) > uint64(sector) {
 		return 0, usage("leave it out for the smallest that fits", "--piece-size %d does not hold %d bytes, or is larger than a sector of %d", size, raw, sector)

@@ -130,6 +130,15 @@ func (k *asker) Treasury(ctx context.Context, miners []abi.ActorID) (*jobs.Treas
 	return node.Treasury(ctx, miners)
 }
 
+// TakeDeal implements web.Scheduler.
+func (k *asker) TakeDeal(ctx context.Context, d jobs.Deal, digest string) (jobs.DealStatus, error) {
+	_, s, err := k.ask(ctx)
+	if err != nil {
+		return jobs.DealStatus{}, err
+	}
+	return s.TakeDeal(ctx, d, digest)
+}
+
 func (k *asker) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

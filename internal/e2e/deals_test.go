@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/internal/files"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -96,4 +101,65 @@ func TestDealsFromAllocationToRetrieval(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want[:31], unsealed[at.Offset:at.Offset+31], "before the first fr32 padding")
 	}
+}
+
+// A market posts deals to lpseal web; they are packed into a sector, which is sealed. What is posted again gets the same answer.
+func TestDealsOfAMarket(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	dir := c.path("h1", "both", files.PathOptions{CanSeal: true, CanStore: true})
+	path, err := files.OpenPath(dir)
+	require.NoError(t, err)
+	c.worker(settings{host: "h1", instance: "main", lanes: sealing + ", {class: gpu, gpu: a, width: 1}", paths: []string{dir}})
+	for _, name := range []string{"s1", "s2"} {
+		c.start(name, nil, "scheduler", "--config", c.config(name, settings{host: "h0", instance: name}), "--set", "policy.pack_wait=2s")
+	}
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	c.start("web", in, "web", "--config", c.file("operator"), "--set", "web.allow_writes=true")
+	require.NoError(t, in.Close())
+	page, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	page = strings.TrimSpace(page)
+	c.alive(3)
+
+	post := func(body string) (status jobs.DealStatus) {
+		res, err := http.Post(page+"api/v1/deals", "application/json", strings.NewReader(body))
+		require.NoError(t, err)
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, res.StatusCode, "%s", text)
+		require.NoError(t, json.Unmarshal(text, &status))
+		return status
+	}
+	bodies := map[string]string{}
+	for name, size := range map[string]int{"a": 1000, "b": 500} {
+		file := c.data(name, size)
+		flags := strings.Fields(c.lpseal("devnet", "allocate", file)) // --piece FILE --piece-cid CID …
+		bodies[name] = fmt.Sprintf(`{"id": %q, "piece_cid": %q, "raw_size": %d, "source": %q, "home": %q, "allocation": %q}`,
+			name, flags[3], size, file, path.ID, flags[7])
+	}
+	client, err := address.NewIDAddress(101)
+	require.NoError(t, err)
+	c.until("the allocations", func() bool {
+		made, err := c.node.StateGetAllocations(t.Context(), client, lotus.EmptyTSK)
+		require.NoError(t, err)
+		return len(made) == 2
+	})
+	for name, body := range bodies {
+		require.Equal(t, name, post(body).ID)
+	}
+	c.until("both to be committed", func() bool {
+		return post(bodies["a"]).State == jobs.DealCommitted && post(bodies["b"]).State == jobs.DealCommitted
+	})
+	a, b := post(bodies["a"]).Place, post(bodies["b"]).Place
+	require.Equal(t, a.Sector, b.Sector, "they share a sector")
+	require.EqualValues(t, 1024, b.Offset)
+	miner, err := address.NewIDAddress(1000)
+	require.NoError(t, err)
+	claims, err := c.node.StateGetClaims(t.Context(), miner, lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Len(t, claims, 2)
 }

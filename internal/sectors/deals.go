@@ -20,7 +20,7 @@ func dealKey(id string) string { return "lpseal:{d-" + id + "}" }
 
 func planKey(id jobs.SectorID) string { return recordKey(id) + ":plan" }
 
-// ErrNoDeal: nobody gave a deal of this name.
+// ErrNoDeal says that nobody gave a deal of this name.
 var ErrNoDeal = errors.New("no such deal")
 
 // Deal is what is remembered of a deal: what came, which never changes, and where it goes.
@@ -251,4 +251,22 @@ func (s *Store) mendDeals(ctx context.Context, ids []string, m *Mended) error {
 		m.Deals += int(added)
 	}
 	return nil
+}
+
+// StatusOf says where a deal is: with its sector, once that has a record.
+func (s *Store) StatusOf(ctx context.Context, d *Deal) (jobs.DealStatus, error) {
+	switch {
+	case d.Refused != "":
+		return jobs.DealStatus{ID: d.ID, State: jobs.DealRefused, Why: d.Refused}, nil
+	case d.Sector == nil:
+		return jobs.StatusOf(&d.Deal, nil), nil
+	}
+	r, err := s.Load(ctx, *d.Sector)
+	if errors.Is(err, ErrNotFound) { // it is about to be made, or given up
+		return jobs.StatusOf(&d.Deal, nil), nil
+	}
+	if err != nil {
+		return jobs.DealStatus{}, fmt.Errorf("deal %s: %w", d.ID, err)
+	}
+	return jobs.StatusOf(&d.Deal, r), nil
 }

@@ -116,6 +116,24 @@ func (p *poller) Order(ctx context.Context, id jobs.SectorID, order jobs.Event, 
 	return err
 }
 
+func (p *poller) TakeDeal(ctx context.Context, d jobs.Deal, digest string) (jobs.DealStatus, error) {
+	switch d.Piece.Terms.Start {
+	case 1:
+		return jobs.DealStatus{}, jobs.Failf(jobs.Deadline, "deal start passed")
+	case 2:
+		return jobs.DealStatus{}, jobs.Failf(jobs.Transient, "node away")
+	}
+	d.Received = p.clock.Now()
+	there, err := p.store.AddDeal(ctx, d, digest)
+	if err != nil {
+		return jobs.DealStatus{}, err
+	}
+	if there.Digest != digest {
+		return jobs.DealStatus{}, sectors.ErrExists
+	}
+	return p.store.StatusOf(ctx, there)
+}
+
 func sector(n int) jobs.SectorID { return jobs.SectorID{Miner: miner, Number: abi.SectorNumber(n)} }
 
 // add makes a sector, age ago; with data if it has a piece.
@@ -408,6 +426,10 @@ func (nobody) Observe(context.Context, []chain.Tracked) (abi.ChainEpoch, error) 
 
 func (nobody) Treasury(context.Context, []abi.ActorID) (*jobs.Treasury, []*chain.Funds, error) {
 	return nil, nil, errAway
+}
+
+func (nobody) TakeDeal(context.Context, jobs.Deal, string) (jobs.DealStatus, error) {
+	return jobs.DealStatus{}, nil
 }
 
 func (nobody) Order(context.Context, jobs.SectorID, jobs.Event, string) error { return errAway }

@@ -25,6 +25,7 @@ type Scheduler interface {
 	// Order carries out an operator's order; by names who gave it. An order that the
 	// sector's state does not allow is jobs.ErrRefused.
 	Order(ctx context.Context, id jobs.SectorID, order jobs.Event, by string) error
+	Deals
 }
 
 // Node is what the pages ask of the Filecoin node.
@@ -49,7 +50,7 @@ type Options struct {
 	Miners []abi.ActorID
 	// Token lets in whoever knows it; empty serves loopback connections only.
 	Token string
-	// AllowWrites adds orders to the pages, and asynqmon's buttons.
+	// AllowWrites adds orders to the pages, asynqmon's buttons, and takes markets' deals.
 	AllowWrites bool
 	Version     string
 	// Collectors are metrics of the caller's, served beside the pages' own.
@@ -110,6 +111,9 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("POST /machines/{host}/{instance}/{order}", s.drain)
 	mux.Handle("/queues/", queues)
 	mux.Handle("GET /queues", http.RedirectHandler("/queues/", http.StatusSeeOther))
+	mux.HandleFunc("POST /api/v1/deals", s.api(s.takeDeal))
+	mux.HandleFunc("GET /api/v1/deals/{id}", s.api(s.dealStatus))
+	mux.HandleFunc("GET /api/v1/pieces/{cid}", s.api(s.findPiece))
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.Handle("GET /static/", pages.static)
