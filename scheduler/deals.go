@@ -117,16 +117,16 @@ func (s *Scheduler) pack(ctx context.Context, miner abi.ActorID, deals []jobs.De
 		if p.Why == "" {
 			continue
 		}
-		if err := s.plan(ctx, miner, p); err != nil {
+		if err := s.fill(ctx, miner, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// plan makes one sector of deals. One that the chain would not take any more is refused by
+// fill makes one sector of deals. One that the chain would not take any more is refused by
 // name; the others are packed anew at the next turn.
-func (s *Scheduler) plan(ctx context.Context, miner abi.ActorID, p jobs.Packing) error {
+func (s *Scheduler) fill(ctx context.Context, miner abi.ActorID, p jobs.Packing) error {
 	ids := make([]string, len(p.Deals))
 	req := Request{Miner: miner}
 	for i, d := range p.Deals {
