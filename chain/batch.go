@@ -21,6 +21,8 @@ type cargo interface {
 	meaning(i int) jobs.Meaning
 	// there tells whether the chain has what member i asks for. An error is the member's own: sending could not mend it.
 	there(i int, on jobs.OnChain) (bool, error)
+	// deadline is the last epoch at which member i may land.
+	deadline(i int) abi.ChainEpoch
 	// ticket is the oldest of a set of pre-commitments; 0 for commits.
 	ticket(set []int) abi.ChainEpoch
 	// bytes is what member i adds to a message's parameters, and most how many members a message may have.
@@ -223,6 +225,13 @@ func (s *sending) dispatch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.awaitBaseFee(head, s.left); err != nil {
+		return err
+	}
+	if s.cfg.CollateralFromMiner { // until it is journaled, nobody else sees what this message draws
+		s.drawing.Lock()
+		defer s.drawing.Unlock()
+	}
 	q, err := s.checked(ctx, head, s.fit(s.left))
 	if err != nil || q == nil {
 		return err
@@ -233,7 +242,7 @@ func (s *sending) dispatch(ctx context.Context) error {
 // post journals a message, has it signed and pushes it. The order of the writes is what keeps a meaning from being sent twice: see claim.
 func (s *sending) post(ctx context.Context, head *lotus.TipSet, q *quote) error {
 	want := entry{
-		Miner: minerAddress(s.miner), Method: s.method(), Ticket: s.ticket(q.set), OpenedAt: head.Height,
+		Miner: minerAddress(s.miner), Method: s.method(), Ticket: s.ticket(q.set), OpenedAt: head.Height, Drawn: q.drawn,
 	}
 	stands := make([]standing, len(q.set))
 	for j, i := range q.set {

@@ -16,8 +16,9 @@ import (
 
 // quote is a message that the node would execute for a set of members, with its gas figures.
 type quote struct {
-	set []int
-	msg *lotus.Message
+	set   []int
+	msg   *lotus.Message
+	drawn abi.TokenAmount // from the miner's balance
 }
 
 // fit gives the first members that a message holds, by number and bytes.
@@ -163,15 +164,15 @@ func (s *sending) usedNumber(ctx context.Context, id jobs.SectorID, head *lotus.
 // quote builds the message of a set and has the node estimate it, which executes it: the real check of the parameters. The message is estimated as one
 // that fails for one bad member, so that the estimate tells of it, and comes back as one that does not.
 func (s *sending) quote(ctx context.Context, head *lotus.TipSet, set []int) (*quote, error) {
-	value := big.Zero()
+	locked := big.Zero()
 	for _, i := range set {
 		one, err := s.locks(ctx, head, i)
 		if err != nil {
 			return nil, err
 		}
-		value = big.Add(value, one)
+		locked = big.Add(locked, one)
 	}
-	value, err := s.lessAvailable(ctx, s.miner, value, head)
+	value, err := s.lessAvailable(ctx, s.miner, locked, head)
 	if err != nil {
 		return nil, err
 	}
@@ -184,12 +185,12 @@ func (s *sending) quote(ctx context.Context, head *lotus.TipSet, set []int) (*qu
 		return nil, err
 	}
 	msg.Params, err = s.params(head, set, false)
-	return &quote{set, msg}, err
+	return &quote{set, msg, big.Sub(locked, value)}, err
 }
 
 // priced chooses a sender for parameters and value and fills in the gas figures.
 func (s *sending) priced(ctx context.Context, head *lotus.TipSet, sectors int, params []byte, value abi.TokenAmount) (*lotus.Message, error) {
-	spec := &lotus.MessageSendSpec{MaxFee: s.feeLimit(s.method())}
+	spec := &lotus.MessageSendSpec{MaxFee: s.feeLimit(s.method(), sectors)}
 	from, err := s.pickSender(ctx, s.miner, big.Add(value, spec.MaxFee))
 	if err != nil {
 		return nil, err

@@ -39,8 +39,10 @@ type Config struct {
 	Shared bool
 	// CollateralFromMiner takes deposit and pledge from the miner's available balance first.
 	CollateralFromMiner bool
-	MaxFeePreCommit     abi.TokenAmount // of one message's gas; 0.025 FIL
+	MaxFeePreCommit     abi.TokenAmount // of a message's gas, for each sector in it; 0.025 FIL
 	MaxFeeCommit        abi.TokenAmount // 0.05 FIL
+	MaxFeeMessage       abi.TokenAmount // of any message of several sectors; 5 FIL
+	WaitBaseFee         abi.TokenAmount // nothing is sent while the base fee is above this and no deadline is near; zero: no wait
 	ReplaceAfter        abi.ChainEpoch  // epochs in the mempool before the fee is raised; 10
 	MaxReplacements     int             // of one message, without an operator's order; 8
 }
@@ -66,6 +68,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxFeeCommit.NilOrZero() {
 		c.MaxFeeCommit = milliFIL(50)
 	}
+	if c.MaxFeeMessage.NilOrZero() {
+		c.MaxFeeMessage = milliFIL(5_000)
+	}
 	return c
 }
 
@@ -90,6 +95,7 @@ type Client struct {
 	surveys sync.WaitGroup
 	survey  surveyTurn
 
+	drawing  sync.Mutex // held while a message that draws on a miner's balance is made
 	settling sync.Mutex
 	settled  lotus.TipSetKey // the tipset as of which messages were looked up last
 

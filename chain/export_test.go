@@ -45,7 +45,7 @@ func SendUnchecked(c *Client, ctx context.Context, batch string, rs []jobs.Commi
 	if err != nil {
 		return err
 	}
-	return s.post(ctx, head, &quote{set, msg})
+	return s.post(ctx, head, &quote{set, msg, big.Zero()})
 }
 
 // Told lets a test bring a notification of a head, late or not.

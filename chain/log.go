@@ -30,11 +30,12 @@ type entry struct {
 	// Signed is what was or will be pushed: always these bytes. Until it is set, nothing was pushed.
 	Signed *lotus.SignedMessage `json:",omitempty"`
 	// Replaced are earlier versions of Signed with the same nonce and a lower fee: one of them may land instead.
-	Replaced []cid.Cid      `json:",omitempty"`
-	Ticket   abi.ChainEpoch // the oldest of a pre-commit's members
-	OpenedAt abi.ChainEpoch // the head when the members were written
-	SignedAt abi.ChainEpoch // the head when the message was first signed: it cannot have landed before
-	PushedAt abi.ChainEpoch // the head when it was last pushed
+	Replaced []cid.Cid       `json:",omitempty"`
+	Ticket   abi.ChainEpoch  // the oldest of a pre-commit's members
+	Drawn    abi.TokenAmount // what the message takes from the miner's balance
+	OpenedAt abi.ChainEpoch  // the head when the members were written
+	SignedAt abi.ChainEpoch  // the head when the message was first signed: it cannot have landed before
+	PushedAt abi.ChainEpoch  // the head when it was last pushed
 	// Canceled is the message that an operator took back: Signed is then a transfer of nothing with the same nonce, and either may land.
 	Canceled cid.Cid `json:",omitzero"`
 	Void     int     // raised when a reserved nonce is taken away, so that a late signer's write fails

@@ -43,7 +43,7 @@ func (c *Client) order(ctx context.Context, key string, maxFee abi.TokenAmount, 
 			return Tracked{}, err
 		}
 		if maxFee.NilOrZero() {
-			maxFee = c.feeLimit(e.Method)
+			maxFee = c.feeLimit(e.Method, len(e.Members))
 		}
 		msg := e.Signed.Message
 		if err := change(e, &msg); err != nil {

@@ -39,7 +39,7 @@ func (c *Client) replace(ctx context.Context, head *lotus.TipSet, key string, ra
 	case there.Cid() != e.Signed.Cid():
 		return false, nil // the newest was journaled and never pushed
 	}
-	bid, err := c.outbid(ctx, head, msg, c.feeLimit(e.Method))
+	bid, err := c.outbid(ctx, head, msg, c.feeLimit(e.Method, len(e.Members)))
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", key, err)
 	}
@@ -48,7 +48,7 @@ func (c *Client) replace(ctx context.Context, head *lotus.TipSet, key string, ra
 		return false, nil
 	case !bid.fits:
 		c.cfg.Log.Warn("a message pays too little, and the maximum fee allows no more; it waits for the base fee to fall, or for lpseal messages replace",
-			"meaning", key, "base_fee", head.Blocks[0].ParentBaseFee, "fee_cap", msg.GasFeeCap, "max_fee", FIL(c.feeLimit(e.Method)))
+			"meaning", key, "base_fee", head.Blocks[0].ParentBaseFee, "fee_cap", msg.GasFeeCap, "max_fee", FIL(c.feeLimit(e.Method, len(e.Members))))
 		return false, nil
 	case len(e.Replaced) >= c.cfg.MaxReplacements:
 		c.cfg.Log.Warn("a message pays too little and was replaced as often as the configuration allows; lpseal messages replace raises its fee once more",

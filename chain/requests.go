@@ -44,6 +44,8 @@ func (p *preCommits) meaning(i int) jobs.Meaning { return p.rs[i].Meaning }
 func (p *preCommits) bytes(i int) int            { return p.rs[i].Bytes() }
 func (p *preCommits) most() int                  { return miner.PreCommitSectorBatchMaxSize }
 
+func (p *preCommits) deadline(i int) abi.ChainEpoch { return p.rs[i].TicketEpoch + maxTicketAge }
+
 func (p *preCommits) there(i int, on jobs.OnChain) (bool, error) {
 	return samePreCommit(p.rs[i].Seal, on)
 }
@@ -144,6 +146,8 @@ func (p *commits) most() int                      { return miner.MaxAggregatedSe
 func (p *commits) ticket([]int) abi.ChainEpoch    { return 0 }
 func (p *commits) blamed(i int, text string) bool { return namesSector(text, p.rs[i].Seal.ID.Number) }
 
+func (p *commits) deadline(i int) abi.ChainEpoch { return p.rs[i].Deadline }
+
 func (p *commits) there(_ int, on jobs.OnChain) (bool, error) {
 	if on.Sector == nil && on.PreCommit == nil {
 		return false, jobs.Failf(jobs.Deadline, "the chain has no pre-commitment to prove: it expired, or was reorganised away")
@@ -204,20 +208,6 @@ func (p *commits) pledgeShort(ctx context.Context, r *jobs.CommitRequest, head *
 		p.pledges[key] = pledge
 	}
 	return big.Max(big.Zero(), big.Sub(pledge, pre.PreCommitDeposit)), nil
-}
-
-// lessAvailable takes what the miner's free balance covers off an amount, where the configuration says so.
-func (c *Client) lessAvailable(ctx context.Context, id abi.ActorID, amount abi.TokenAmount, head *lotus.TipSet) (abi.TokenAmount, error) {
-	if !c.cfg.CollateralFromMiner {
-		return amount, nil
-	}
-	free, err := memo(ctx, c, head.Key(), "StateMinerAvailableBalance", minerAddress(id).String(), func(ctx context.Context, api *api) (abi.TokenAmount, error) {
-		return api.StateMinerAvailableBalance(ctx, minerAddress(id), head.Key())
-	})
-	if err != nil {
-		return amount, fmt.Errorf("miner %s: available balance: %w", minerAddress(id), err)
-	}
-	return big.Max(big.Zero(), big.Sub(amount, big.Max(big.Zero(), free))), nil
 }
 
 // The actors' words where a failure is one sector's, or several sectors'.

@@ -70,7 +70,7 @@ func (c *Client) finish(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	spec := &lotus.MessageSendSpec{MaxFee: c.feeLimit(e.Method), MsgUuid: e.UUID}
+	spec := &lotus.MessageSendSpec{MaxFee: c.feeLimit(e.Method, len(e.Members)), MsgUuid: e.UUID}
 	signed, err := write(ctx, c.node, "MpoolPushMessage", func(ctx context.Context, api *api) (*lotus.SignedMessage, error) {
 		return api.MpoolPushMessage(ctx, e.Asked, spec)
 	})
@@ -92,14 +92,6 @@ func (c *Client) finish(ctx context.Context, key string) error {
 	return err
 }
 
-// feeLimit is the most that a message's gas may cost, in attoFIL.
-func (c *Client) feeLimit(method abi.MethodNum) abi.TokenAmount {
-	if method == proveCommit3 {
-		return c.cfg.MaxFeeCommit
-	}
-	return c.cfg.MaxFeePreCommit
-}
-
 // signatureBytes bounds what signing and gas figures add to a message.
 const signatureBytes = 256
 
@@ -114,8 +106,8 @@ func (c *Client) estimate(ctx context.Context, msg *lotus.Message, spec *lotus.M
 	out := *msg // only the figures are the node's
 	out.GasLimit, out.GasFeeCap, out.GasPremium = priced.GasLimit, priced.GasFeeCap, priced.GasPremium
 	if base := head.Blocks[0].ParentBaseFee; out.GasFeeCap.LessThan(base) {
-		return nil, jobs.Failf(jobs.Funds, "the base fee is %s attoFIL and %s of maximum fee pay %s for each unit of gas; wait, or raise the maximum fee",
-			base, FIL(spec.MaxFee), out.GasFeeCap)
+		return nil, jobs.Failf(jobs.Funds, "the base fee is %s and %s of maximum fee pay %s for each unit of gas; wait, or raise the maximum fee",
+			FIL(base), FIL(spec.MaxFee), FIL(out.GasFeeCap))
 	}
 	return &out, nil
 }

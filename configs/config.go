@@ -45,8 +45,12 @@ type Chain struct {
 	Network             string         `key:"network" doc:"Name the node's network must have, such as mainnet; empty accepts any."`
 	Sender              Sender         `key:"sender" doc:"Who pays for messages."`
 	CollateralFromMiner bool           `key:"collateral_from_miner" doc:"Deposit and pledge come from the miner's available balance first."`
-	MaxFeePreCommit     FIL            `key:"max_fee_precommit" doc:"Most gas fee of one pre-commit message; it waits while the base fee is above that."`
-	MaxFeeCommit        FIL            `key:"max_fee_commit" doc:"Most gas fee of one commit message."`
+	MaxFeePreCommit     FIL            `key:"max_fee_precommit" doc:"Most gas fee of a pre-commit message, for each sector in it; it waits while the base fee is above that."`
+	MaxFeeCommit        FIL            `key:"max_fee_commit" doc:"Most gas fee of a commit message, for each sector in it."`
+	MaxFeeMessage       FIL            `key:"max_fee_message" doc:"Most gas fee of any message of several sectors."`
+	WaitBaseFee         FIL            `key:"wait_base_fee" doc:"Nothing is sent while a unit of gas costs more and no deadline is within 240 epochs; 0 FIL: no wait."`
+	ReplaceAfter        abi.ChainEpoch `key:"replace_after" doc:"Epochs in the mempool after which a message that pays too little is replaced with a higher fee, within the maximum."`
+	MaxReplacements     int            `key:"max_replacements" doc:"Replacements of one message without an order (lpseal messages replace)."`
 	Confidence          abi.ChainEpoch `key:"confidence" doc:"Epochs after which what the chain says is believed."`
 	JournalDir          string         `key:"journal_dir" doc:"Folder for signed messages, written before they are pushed; empty: host.state_dir/messages."`
 }

@@ -184,6 +184,9 @@ func TestBounds(t *testing.T) {
 		{"miners", "[{id: t01000, ranges: [5-1]}]", "not a range"},
 		{"miners", "[{id: bafy}]", "not a miner's ID address"},
 		{"chain.confidence", "0", "out of bounds"},
+		{"chain.replace_after", "0", "out of bounds"},
+		{"chain.max_replacements", "51", "out of bounds"},
+		{"chain.max_fee_message", "0.01 FIL", "less than"},
 		{"chain.sender.address", "t0x", "not a Filecoin address"},
 		{"chain.sender.shared", "yes", "not true or false"},
 		{"policy.release_layers", "never", "write one of after_c2, after_commit"},
@@ -295,9 +298,13 @@ func TestRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	want := Default()
 	want.Host.ID = "h1"
-	require.Equal(t, want.Chain.MaxFeeCommit.String(), l.Config.Chain.MaxFeeCommit.String())
-	require.Equal(t, want.Chain.MaxFeePreCommit.String(), l.Config.Chain.MaxFeePreCommit.String())
-	l.Config.Chain.MaxFeePreCommit, l.Config.Chain.MaxFeeCommit = want.Chain.MaxFeePreCommit, want.Chain.MaxFeeCommit // big.Int holds equal values in unequal ways
+	for _, pair := range [][2]*FIL{ // big.Int holds equal values in unequal ways
+		{&l.Config.Chain.MaxFeePreCommit, &want.Chain.MaxFeePreCommit}, {&l.Config.Chain.MaxFeeCommit, &want.Chain.MaxFeeCommit},
+		{&l.Config.Chain.MaxFeeMessage, &want.Chain.MaxFeeMessage}, {&l.Config.Chain.WaitBaseFee, &want.Chain.WaitBaseFee},
+	} {
+		require.Equal(t, pair[1].String(), pair[0].String())
+		*pair[0] = *pair[1]
+	}
 	// Empty lists are read as empty, not as absent.
 	require.Empty(t, l.Config.Miners)
 	l.Config.Miners, l.Config.Worker.Lanes, l.Config.Worker.Paths = nil, nil, nil
@@ -341,7 +348,7 @@ func TestHostNameBecomesAName(t *testing.T) {
 
 func TestFIL(t *testing.T) {
 	t.Parallel()
-	for text, atto := range map[string]string{"0": "0", "1 FIL": "1000000000000000000", "0.05": "50000000000000000", ".5 FIL": "500000000000000000"} {
+	for text, atto := range map[string]string{"0": "0", "1 FIL": "1000000000000000000", "0.05": "50000000000000000", ".5 FIL": "500000000000000000", "2.5 nFIL": "2500000000"} {
 		f, err := ParseFIL(text)
 		require.NoError(t, err)
 		require.Equal(t, atto, f.Atto().String())
@@ -349,7 +356,7 @@ func TestFIL(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, atto, back.Atto().String())
 	}
-	for _, bad := range []string{"", "FIL", "-1", "1e3", "0.0000000000000000001", "1 WFIL"} {
+	for _, bad := range []string{"", "FIL", "-1", "1e3", "nFIL", "0.0000000001 nFIL", "0.0000000000000000001", "1 WFIL"} {
 		_, err := ParseFIL(bad)
 		require.Error(t, err, bad)
 	}

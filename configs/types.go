@@ -154,15 +154,18 @@ type FIL struct{ atto fbig.Int }
 // attoDigits is the number of decimals of one FIL.
 const attoDigits = 18
 
-// ParseFIL reads decimals with or without the unit: 0.5 or 0.5 FIL.
+// ParseFIL reads decimals with or without the unit, 0.5 or 0.5 FIL, and billionths: 2 nFIL.
 func ParseFIL(s string) (FIL, error) {
-	text := strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(s), "FIL"))
-	whole, frac, _ := strings.Cut(text, ".")
+	text, places := strings.TrimSpace(s), attoDigits
+	if nano, ok := strings.CutSuffix(text, "nFIL"); ok {
+		text, places = nano, attoDigits-9
+	}
+	whole, frac, _ := strings.Cut(strings.TrimSpace(strings.TrimSuffix(text, "FIL")), ".")
 	digits := whole + frac
-	if digits == "" || strings.Trim(digits, "0123456789") != "" || len(frac) > attoDigits {
+	if digits == "" || strings.Trim(digits, "0123456789") != "" || len(frac) > places {
 		return FIL{}, fmt.Errorf("%q is not an amount like 0.5 FIL", s)
 	}
-	n, _ := new(big.Int).SetString(digits+strings.Repeat("0", attoDigits-len(frac)), 10)
+	n, _ := new(big.Int).SetString(digits+strings.Repeat("0", places-len(frac)), 10)
 	return FIL{fbig.Int{Int: n}}, nil
 }
 

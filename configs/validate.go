@@ -119,6 +119,15 @@ func (k *check) chain(c *Chain) {
 	if c.Confidence < 1 || c.Confidence > 900 {
 		k.fail("chain.confidence", c.Confidence, "out of bounds", "choose 1 to 900 epochs; 5 suits every network")
 	}
+	if c.ReplaceAfter < 1 || c.ReplaceAfter > 2880 {
+		k.fail("chain.replace_after", c.ReplaceAfter, "out of bounds", "choose 1 to 2880 epochs; a message usually lands in the next one or two")
+	}
+	if c.MaxReplacements < 1 || c.MaxReplacements > 50 {
+		k.fail("chain.max_replacements", c.MaxReplacements, "out of bounds", "choose 1 to 50; each raises the premium by a quarter")
+	}
+	if most := c.MaxFeeMessage.Atto(); most.LessThan(c.MaxFeePreCommit.Atto()) || most.LessThan(c.MaxFeeCommit.Atto()) {
+		k.fail("chain.max_fee_message", c.MaxFeeMessage, "less than the maximum fee for one sector", "raise it, or lower max_fee_precommit and max_fee_commit")
+	}
 	if a := c.Sender.Address; a != "" {
 		if _, err := address.NewFromString(a); err != nil {
 			k.fail("chain.sender.address", a, "not a Filecoin address", "write it as lotus wallet list prints it")

@@ -28,7 +28,7 @@ func doCommits(ctx context.Context, env *Env, batch string, rs []*Record) ([]Sen
 		if err := holdsOnChain(ctx, env.Chain, r); err != nil {
 			return CommitRequest{}, err
 		}
-		return CommitRequest{Meaning: r.Meaning(Commit), Seal: r.Seal(), Pieces: r.Pieces, Proof: r.PoRep}, offer(ctx, env, r)
+		return CommitRequest{Meaning: r.Meaning(Commit), Seal: r.Seal(), Pieces: r.Pieces, Proof: r.PoRep, Deadline: CommitDeadline(r)}, offer(ctx, env, r)
 	}, func(requests []CommitRequest) ([]Sent, error) {
 		return env.Chain.SendCommits(ctx, batch, requests, agg)
 	})

@@ -297,6 +297,8 @@ type CommitRequest struct {
 	Seal    Seal
 	Pieces  []Piece
 	Proof   []byte
+	// Deadline is the last epoch at which the proof may land: see [CommitDeadline].
+	Deadline abi.ChainEpoch
 }
 
 // Sent is what became of one member of a batch.

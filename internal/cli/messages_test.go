@@ -202,7 +202,7 @@ func TestWalletBalances(t *testing.T) {
 	out = b.prints("wallet", "balances")
 	require.Regexp(t, `1 pre-commits and 1 commits need 0\.\d+ FIL of deposits, 0 FIL more of pledge and 0\.\d+ FIL of gas: enough is there`, out)
 
-	poor := newBridge(t, "chain.max_fee_commit=1000000 FIL")
+	poor := newBridge(t, "chain.max_fee_commit=1000000 FIL", "chain.max_fee_message=1000000 FIL")
 	poor.preCommit(1)
 	var m money
 	require.NoError(t, json.Unmarshal([]byte(poor.prints("wallet", "balances", "--json")), &m))
