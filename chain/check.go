@@ -117,6 +117,13 @@ func (s *sending) named(set []int, err error) (bad []int) {
 func (s *sending) takeOut(ctx context.Context, i int, why error) error {
 	m := s.meaning(i)
 	if errors.Is(why, errOvertaken) {
+		known, err := s.log().standings(ctx, []jobs.Meaning{m})
+		if err != nil {
+			return err
+		}
+		if known[0].entry.pending() {
+			return nil // another process has just sent it, as the survey will see
+		}
 		head, err := s.freshHead(ctx)
 		if err != nil {
 			return err
