@@ -131,14 +131,24 @@ type Worker struct {
 
 // Lane is a promise to run stages of one class, width at a time.
 type Lane struct {
-	Class   jobs.Class `key:"class" doc:"sdr, cpu, gpu or io."`
-	GPU     string     `key:"gpu" doc:"GPU class label, for class gpu."`
-	Device  string     `key:"device" doc:"GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover; none: filcrypto proves on the CPU."`
-	Width   int        `key:"width" doc:"Stages at a time; 0 is 1."`
-	Prover  string     `key:"prover" doc:"auto, native or filcrypto; empty is auto: for each stage the faster one by lpseal bench seal's figures."`
-	Threads int        `key:"threads" doc:"Threads of one stage; 0: all processors."`
-	Env     []string   `key:"env" doc:"Environment of its proof processes, such as [FIL_PROOFS_USE_MULTICORE_SDR=1]; lpseal doctor names what is not known."`
+	Class    jobs.Class    `key:"class" doc:"sdr, cpu, gpu or io."`
+	GPU      string        `key:"gpu" doc:"GPU class label, for class gpu."`
+	Device   string        `key:"device" doc:"GPU as CUDA_VISIBLE_DEVICES names it; empty for the native prover; none: filcrypto proves on the CPU."`
+	Width    int           `key:"width" doc:"Stages at a time; 0 is 1."`
+	Prover   string        `key:"prover" doc:"auto, native or filcrypto; empty is auto: for each stage the faster one by lpseal bench seal's figures."`
+	Threads  int           `key:"threads" doc:"Threads of one stage; 0: all processors."`
+	Lockstep int           `key:"lockstep" doc:"Sectors, of the width, whose layers one child makes together on one core; class sdr. 0: as many as the prover makes faster so, 1: each alone."`
+	Warm     string        `key:"warm" doc:"Whether a child that made a c2 stays for the next, with the proof parameters loaded; class gpu: auto (where filcrypto makes c2), always or never; empty is auto."`
+	WarmIdle time.Duration `key:"warm_idle" doc:"How long it waits for the next; 0s is 10m."`
+	Env      []string      `key:"env" doc:"Environment of its proof processes, such as [FIL_PROOFS_USE_MULTICORE_SDR=1]; lpseal doctor names what is not known."`
 }
+
+// The choices of a lane's warm.
+const (
+	WarmAuto   = "auto"
+	WarmAlways = "always"
+	WarmNever  = "never"
+)
 
 // StageProvers name the prover of single stages; empty is the lane's.
 type StageProvers struct {

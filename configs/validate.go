@@ -238,11 +238,33 @@ func (k *check) lanes(lanes []Lane) {
 		if l.Prover != "" {
 			k.oneOf(key+".prover", l.Prover, Provers...)
 		}
+		k.sharing(key, &l)
 		k.environment(key+".env", l.Env)
 		if before, twice := devices[l.Device]; twice && l.Device != "" && l.Device != jobs.NoGPU {
 			k.fail(key+".device", l.Device, fmt.Sprintf("worker.lanes[%d] has this GPU already", before), "give each GPU one lane")
 		}
 		devices[l.Device] = i
+	}
+}
+
+// sharing refuses what the lane's children cannot share.
+func (k *check) sharing(key string, l *Lane) {
+	switch {
+	case l.Lockstep < 0:
+		k.fail(key+".lockstep", l.Lockstep, "negative", "write 1 for none")
+	case l.Lockstep > 1 && l.Class != jobs.ClassSDR:
+		k.fail(key+".lockstep", l.Lockstep, "only layers are made together", "give it to a lane of class sdr")
+	case l.Lockstep > max(l.Width, 1):
+		k.fail(key+".lockstep", l.Lockstep, "more than the lane's width", "raise the width, or lower this")
+	}
+	if l.Warm != "" {
+		k.oneOf(key+".warm", l.Warm, WarmAuto, WarmAlways, WarmNever)
+	}
+	if l.Class != jobs.ClassGPU && (l.Warm != "" || l.WarmIdle != 0) {
+		k.fail(key+".warm", l.Warm, "only c2 keeps parameters", "give it to a lane of class gpu")
+	}
+	if l.WarmIdle < 0 {
+		k.fail(key+".warm_idle", l.WarmIdle, "negative", "write how long a child stays, such as 10m")
 	}
 }
 

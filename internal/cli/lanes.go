@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/klauspost/cpuid/v2"
@@ -116,6 +117,7 @@ func lane(l configs.Lane, named configs.StageProvers, s surroundings) jobs.Lane 
 			d.Prover = made.Prover
 		}
 	}
+	d.Warm = warm(l, d)
 	for i := range d.Stages {
 		d.Stages[i].Need = d.NeedOf(d.Stages[i].Stage, s.proof(), s.capacity.Cores)
 	}
@@ -135,6 +137,7 @@ func (c *cluster) lanes(s surroundings, env func(jobs.Prover) *jobs.Env) (func(j
 			return nil, nil, err
 		}
 		unable = append(unable, blind(d))
+		d.Lockstep = lockstep(l, prover)
 		for _, proof := range s.proofs {
 			unable = append(unable, worker.Unable(d, s.capacity, proof, s.seals))
 		}
@@ -155,6 +158,33 @@ func blind(l jobs.Lane) error {
 		return nil
 	}
 	return fmt.Errorf("lane gpu %s is to use a GPU, and %s was built without: build it with FFI_GPU=cuda or FFI_GPU=opencl, or give the lane device: %s", l.GPU, l.Prover, jobs.NoGPU)
+}
+
+// warmIdle is how long a warm child waits for the next c2 where the configuration does
+// not say: longer than the pauses of a line that has work.
+const warmIdle = 10 * time.Minute
+
+// warm says how long the lane's children stay for the next c2. With filecoin-ffi the
+// parameters are indexed once for each process (12 s at 32 GiB, and the GPU's
+// programs besides); the native prover has none.
+func warm(l configs.Lane, d jobs.Lane) time.Duration {
+	switch choice := or(l.Warm, configs.WarmAuto); {
+	case l.Class != jobs.ClassGPU, choice == configs.WarmNever:
+		return 0
+	case choice == configs.WarmAuto && d.ProverOf(jobs.C2) == jobs.NativeProver:
+		return 0
+	}
+	return cmp.Or(l.WarmIdle, warmIdle)
+}
+
+// lockstep is how many sectors one child of the lane makes layers of together: no more
+// than its prover is faster with.
+func lockstep(l configs.Lane, p jobs.Prover) int {
+	together, ok := p.(jobs.Lockstep)
+	if !ok || l.Class != jobs.ClassSDR {
+		return 0
+	}
+	return min(cmp.Or(l.Lockstep, together.Width()), together.Width(), max(l.Width, 1))
 }
 
 // laneKey names what a lane's world is made from.

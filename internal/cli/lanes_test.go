@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/klauspost/cpuid/v2"
@@ -10,6 +12,7 @@ import (
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/figures"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 )
 
 const whole = abi.RegisteredSealProof_StackedDrg32GiBV1_1
@@ -41,6 +44,44 @@ func TestWhoSaysTheProver(t *testing.T) {
 	cpu.Prover = "auto"
 	require.Equal(t, "native", lane(cpu, configs.StageProvers{}, surroundings{}).ProverOf(jobs.TreeRC))
 	require.Zero(t, lane(cpu, configs.StageProvers{}, surroundings{}).Stages[0].Need, "no miner, no size")
+}
+
+// TestWhatChildrenShare: by default what the provers gain by.
+func TestWhatChildrenShare(t *testing.T) {
+	t.Parallel()
+	gpu := configs.Lane{Class: jobs.ClassGPU, GPU: "a", Prover: "filcrypto"}
+	warmth := func(l configs.Lane) time.Duration { return lane(l, configs.StageProvers{}, surroundings{}).Warm }
+	require.Equal(t, warmIdle, warmth(gpu))
+	gpu.WarmIdle = time.Hour
+	require.Equal(t, time.Hour, warmth(gpu))
+	gpu.Warm = configs.WarmNever
+	require.Zero(t, warmth(gpu))
+	gpu.Warm, gpu.Prover = configs.WarmAuto, jobs.NativeProver
+	require.Zero(t, warmth(gpu), "it has no parameters")
+	gpu.Warm = configs.WarmAlways
+	require.Equal(t, time.Hour, warmth(gpu))
+	require.Zero(t, warmth(configs.Lane{Class: jobs.ClassSDR, Prover: "filcrypto"}))
+
+	var two jobs.Prover = lockstepProver{}
+	require.Equal(t, 2, lockstep(configs.Lane{Class: jobs.ClassSDR, Width: 4}, two))
+	require.Equal(t, 1, lockstep(configs.Lane{Class: jobs.ClassSDR}, two), "the width is what memory bears")
+	require.Equal(t, 1, lockstep(configs.Lane{Class: jobs.ClassSDR, Width: 4, Lockstep: 1}, two))
+	require.Equal(t, 2, lockstep(configs.Lane{Class: jobs.ClassSDR, Width: 4, Lockstep: 3}, two), "more is not faster")
+	require.Zero(t, lockstep(configs.Lane{Class: jobs.ClassCPU, Width: 4}, two))
+	staged := &stagedProver{Prover: two, sdr: two}
+	require.Equal(t, 2, lockstep(configs.Lane{Class: jobs.ClassSDR, Width: 4}, staged))
+	require.Len(t, staged.SDRTogether(t.Context(), make([]jobs.SDRJob, 2)), 2)
+	staged.sdr = &jobstest.Prover{}
+	require.Equal(t, 1, lockstep(configs.Lane{Class: jobs.ClassSDR, Width: 4}, staged))
+}
+
+// lockstepProver is one for whom two together are faster.
+type lockstepProver struct{ jobs.Prover }
+
+func (lockstepProver) Width() int { return 2 }
+
+func (lockstepProver) SDRTogether(_ context.Context, group []jobs.SDRJob) []error {
+	return make([]error, len(group))
 }
 
 // TestAutoFollowsTheFigures has a second prover in the program for as long as it runs.

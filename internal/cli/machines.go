@@ -109,11 +109,17 @@ func workerState(w jobs.Worker) string {
 	return "serving"
 }
 
-// laneList writes lanes as class busy/width.
+// laneList writes lanes as class busy/width, with what their children share.
 func laneList(lanes []jobs.Lane) string {
 	out := make([]string, len(lanes))
 	for i, l := range lanes {
 		out[i] = fmt.Sprintf("%s %d/%d", laneName(l), l.Busy, l.Width)
+		if l.Group > 1 {
+			out[i] += fmt.Sprintf(" %d in lockstep", l.Group)
+		}
+		if l.Loaded > 0 {
+			out[i] += fmt.Sprintf(" %d warm", l.Loaded)
+		}
 		if l.Unfit != "" {
 			out[i] += " (" + l.Unfit + ")"
 		}

@@ -101,6 +101,27 @@ func (s *stagedProver) SDR(ctx context.Context, seal jobs.Seal, cache string, re
 	return s.sdr.SDR(ctx, seal, cache, report)
 }
 
+// Width implements [jobs.Lockstep]: 1 where the prover of the layers does not.
+func (s *stagedProver) Width() int {
+	if l, ok := s.sdr.(jobs.Lockstep); ok {
+		return l.Width()
+	}
+	return 1
+}
+
+// SDRTogether implements [jobs.Lockstep], one after another where the prover of the layers
+// does not.
+func (s *stagedProver) SDRTogether(ctx context.Context, group []jobs.SDRJob) []error {
+	if l, ok := s.sdr.(jobs.Lockstep); ok {
+		return l.SDRTogether(ctx, group)
+	}
+	errs := make([]error, len(group))
+	for i, j := range group {
+		errs[i] = s.sdr.SDR(j.Ctx, j.Seal, j.Cache, j.Report)
+	}
+	return errs
+}
+
 func (s *stagedProver) TreeRC(ctx context.Context, seal jobs.Seal, f jobs.Folders, report func(jobs.Progress)) (cid.Cid, error) {
 	return s.treeRC.TreeRC(ctx, seal, f, report)
 }

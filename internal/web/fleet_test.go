@@ -321,10 +321,10 @@ func (f *fleet) workers() {
 		w := jobs.Worker{
 			Host: host, Instance: "main", Run: "run1", PID: 4711, Version: "v1.0.0", FileURL: "http://" + host + ":8646",
 			Lanes: []jobs.Lane{
-				{Class: jobs.ClassSDR, Width: 4, Busy: 3, Prover: "filcrypto"},
+				{Class: jobs.ClassSDR, Width: 4, Busy: 3, Group: 2, Prover: "filcrypto"},
 				{Class: jobs.ClassCPU, Width: 2, Busy: 1, Prover: "filcrypto"},
 				{Class: jobs.ClassIO, Width: 4, Busy: 1, Prover: "filcrypto"},
-				{Class: jobs.ClassGPU, GPU: "rtx4090", Device: "0", Width: 1, Busy: 1, Prover: "filcrypto"},
+				{Class: jobs.ClassGPU, GPU: "rtx4090", Device: "0", Width: 1, Busy: 1, Loaded: 1, Prover: "filcrypto"},
 			},
 			Paths: []jobs.Path{
 				{ID: "nvme-" + host, CanSeal: true, Capacity: 14 * tib, Free: 6 * tib},

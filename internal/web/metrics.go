@@ -35,6 +35,8 @@ var (
 	brokenDesc    = describe("sectors_unreadable", "Records that cannot be parsed.")
 	widthDesc     = describe("lane_width", "Stages a lane runs at a time.", "host", "instance", "class", "gpu")
 	busyDesc      = describe("lane_busy", "Stages a lane runs now.", "host", "instance", "class", "gpu")
+	groupDesc     = describe("lane_lockstep", "Sectors in the lane's largest group that has its layers made together now.", "host", "instance", "class", "gpu")
+	warmDesc      = describe("lane_warm", "Children of the lane that stay for the next c2 with proof parameters loaded.", "host", "instance", "class", "gpu")
 	unfitDesc     = describe("lane_unfit", "1 if a lane took itself out.", "host", "instance", "class", "gpu")
 	drainingDesc  = describe("worker_draining", "1 if a live worker was ordered to take no more work.", "host", "instance")
 	capacityDesc  = describe("storage_capacity_bytes", "Bytes of a path that lpseal may fill.", "host", "instance", "path")
@@ -165,7 +167,7 @@ func collectWorker(gauge func(*prometheus.Desc, float64, ...string), w jobs.Work
 	gauge(drainingDesc, one(w.Draining), w.Host, w.Instance)
 	// Lanes of one class are told as one: labels would collide.
 	type key struct{ class, gpu string }
-	type sums struct{ width, busy, unfit int }
+	type sums struct{ width, busy, unfit, group, warm int }
 	lanes := map[key]*sums{}
 	for _, l := range w.Lanes {
 		k := key{string(l.Class), l.GPU}
@@ -174,11 +176,15 @@ func collectWorker(gauge func(*prometheus.Desc, float64, ...string), w jobs.Work
 		}
 		lanes[k].width += l.Width
 		lanes[k].busy += l.Busy
+		lanes[k].group = max(lanes[k].group, l.Group)
+		lanes[k].warm += l.Loaded
 		lanes[k].unfit = max(lanes[k].unfit, int(one(l.Unfit != "")))
 	}
 	for k, n := range lanes {
 		gauge(widthDesc, float64(n.width), w.Host, w.Instance, k.class, k.gpu)
 		gauge(busyDesc, float64(n.busy), w.Host, w.Instance, k.class, k.gpu)
+		gauge(groupDesc, float64(n.group), w.Host, w.Instance, k.class, k.gpu)
+		gauge(warmDesc, float64(n.warm), w.Host, w.Instance, k.class, k.gpu)
 		gauge(unfitDesc, float64(n.unfit), w.Host, w.Instance, k.class, k.gpu)
 	}
 	for _, p := range w.Paths {
