@@ -312,7 +312,9 @@ func TestOneFetchAtATime(t *testing.T) {
 		_, _ = w.Write([]byte("good"))
 	}))
 	first := make(chan error, 1)
-	go func() { first <- d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}}) }()
+	go func() {
+		first <- d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}})
+	}()
 	<-entered
 	require.ErrorContains(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}}), "another lpseal fetches it")
 	close(leave)

@@ -27,3 +27,10 @@ func parseCores(list string) (cores []int, err error) {
 	}
 	return cores, nil
 }
+
+// worthStaying decides on counts of processors: those this thread was given, those there
+// are, and those that share a cache. A smaller set was given on purpose, and where all
+// share one cache there is nothing to gain.
+func worthStaying(given, online, group int) bool {
+	return given >= online && group > 0 && group < online
+}

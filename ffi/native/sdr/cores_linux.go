@@ -23,8 +23,8 @@ func StayOnCores() (undo func()) {
 	}
 	group, err := cacheGroup()
 	online, onlineErr := coresIn(processors + "online")
-	if err != nil || onlineErr != nil || given.Count() < online.Count() || group.Count() == online.Count() {
-		return runtime.UnlockOSThread // one cache, none known, or a set was given
+	if err != nil || onlineErr != nil || !worthStaying(given.Count(), online.Count(), group.Count()) {
+		return runtime.UnlockOSThread
 	}
 	if err := unix.SchedSetaffinity(0, &group); err != nil {
 		return runtime.UnlockOSThread

@@ -18,3 +18,13 @@ func TestListsOfProcessors(t *testing.T) {
 		require.ErrorContains(t, err, "list of processors", list)
 	}
 }
+
+func TestStayingWithACache(t *testing.T) {
+	t.Parallel()
+	require.True(t, worthStaying(64, 64, 8))
+	require.False(t, worthStaying(16, 64, 8), "a set was given")
+	require.False(t, worthStaying(8, 8, 8), "one cache")
+	require.False(t, worthStaying(8, 8, 0), "no cache known")
+	undo := StayOnCores()
+	undo()
+}

@@ -61,7 +61,7 @@ func TestLockstepGivesTheSameLabels(t *testing.T) {
 func FuzzWindow(f *testing.F) {
 	f.Add(uint64(1), uint32(1), uint16(100))
 	f.Add(uint64(2), uint32(2), uint16(1))
-	f.Add(uint64(3), uint32(11), uint16(1<<10 + 1))
+	f.Add(uint64(3), uint32(11), uint16(1<<10+1))
 	f.Add(uint64(4), uint32(1<<31), uint16(0))
 	f.Fuzz(func(t *testing.T, seed uint64, layer uint32, nodes uint16) {
 		layer = max(1, layer)
