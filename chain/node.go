@@ -31,7 +31,7 @@ type embedded struct {
 }
 
 // node is a list of endpoints of one network. Reads go to the first that is fit ([Client.survey]) and answers; what is written always goes to the
-// first, for its wallet, its mempool and its memory of MsgUuids are its own. While the first is away or behind, messages wait.
+// first, for its wallet, its mempool and its memory of MsgUuids are its own. While the first is away or behind, messages wait (docs/adr/0005).
 type node struct {
 	endpoints []*endpoint
 	timeout   time.Duration // of one call
