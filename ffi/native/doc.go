@@ -3,7 +3,8 @@
 //
 // [Prover] implements jobs.Prover. Its methods follow the order of sealing and live
 // in a file each: tree-d from the pieces (treed.go), the layers of labels (sdr.go),
-// tree-c, the replica and tree-r-last (treerc.go), the vanilla proof (c1.go), its
+// tree-c, the replica and tree-r-last (treerc.go), proofs of every challenge that a
+// seed may select (synthetic.go), the vanilla proof (c1.go), its
 // tag (c2.go) and the way back (unseal.go). [VerifyVanilla] checks every opening of
 // a vanilla proof from its bytes alone.
 //
@@ -31,6 +32,7 @@
 //	sdr without            3.75·S + 1 MiB              31 MiB  1.9 GiB   120 GiB  240 GiB
 //	tree_rc                T·(L+7)/8 MiB + S/2048      20 MiB  20 MiB    53 MiB   69 MiB
 //	                       + 1 MiB
+//	  synthetic proofs     4 MiB + T/4 MiB             8 MiB   8 MiB     8 MiB    8 MiB
 //	c1                     30 times its output         6 MiB   8 MiB     1.2 GiB  1.2 GiB
 //	verify                 16 times that               4 MiB   4 MiB     0.6 GiB  0.6 GiB
 //	unseal                 as sdr, and 4 MiB           24 MiB  1.0 GiB   64 GiB   128 GiB
