@@ -67,7 +67,7 @@ func treeParts(proof abi.RegisteredSealProof) []string {
 
 // TreeRC makes the trees, the replica over a copy of the data tree's leaves, and the
 // synthetic proofs of seals that have them. The library checks and holds all of those
-// in memory before it writes them: 25 GB and more for sectors of 32 GiB.
+// in memory before it writes them: by computation 15 GB for sectors of 32 GiB, and what lies around them.
 func (p *Prover) TreeRC(ctx context.Context, s jobs.Seal, f jobs.Folders, report func(jobs.Progress)) (commR cid.Cid, err error) {
 	err = call(ctx, "tree_rc", s, func() error {
 		if err := checkSeal(s); err != nil {

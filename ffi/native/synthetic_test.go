@@ -2,12 +2,14 @@ package native
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/ffi/native/sdr"
 	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -156,4 +158,32 @@ func TestSyntheticProofsBindSeedAndCommR(t *testing.T) {
 	b, err := r.publicInputs(node(s.Seed), node{2})
 	require.NoError(t, err)
 	require.NotEqual(t, a[0][3], b[0][3], "the first challenge")
+}
+
+// FuzzSyntheticRecord reads records of any bytes: what is read is written alike.
+func FuzzSyntheticRecord(f *testing.F) {
+	r, err := newReplica(provertest.Named(f, "2k-synthetic-data").Seal(f))
+	require.NoError(f, err)
+	file := syntheticFile{r}
+	f.Add([]byte{}, uint64(0))
+	f.Add([]byte("a record"), uint64(63))
+	f.Fuzz(func(t *testing.T, text []byte, node uint64) {
+		record := make([]byte, file.SyntheticRecord())
+		copy(record[8:], text)
+		binary.LittleEndian.PutUint64(record, node)
+		for i := range 1 + sdr.Parents { // most numbers are of no node: keep some of them
+			if len(text)%2 == 0 {
+				clear(record[8*i+1 : 8*i+8])
+				record[8*i] %= 64
+			}
+		}
+		roots := make([]byte, jobs.SyntheticRoots)
+		p, err := file.parse(roots, record)
+		if err != nil {
+			require.ErrorContains(t, err, "names node")
+			return
+		}
+		c := binary.LittleEndian.Uint64(record)
+		require.Equal(t, record, appendRecord(nil, c, &p))
+	})
 }
