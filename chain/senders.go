@@ -15,15 +15,16 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// pickSender gives the key address of the first sender that may send for the miner, whose key the wallet has and whose balance covers need.
+// pickSender gives the key address of the first sender that may send for the miner, whose key the wallet has and whose balance covers need. One whose
+// first message does not land comes last: what is sent from it waits behind that.
 func (c *Client) pickSender(ctx context.Context, id abi.ActorID, need abi.TokenAmount) (address.Address, error) {
 	candidates, err := c.candidates(ctx, id)
 	if err != nil {
 		return address.Undef, err
 	}
 	var (
-		richest address.Address
-		most    = big.NewInt(-1)
+		richest, stuck address.Address
+		most           = big.NewInt(-1)
 	)
 	for _, candidate := range candidates {
 		key, err := c.keyAddress(ctx, candidate)
@@ -40,11 +41,21 @@ func (c *Client) pickSender(ctx context.Context, id abi.ActorID, need abi.TokenA
 			return address.Undef, err
 		}
 		if balance.GreaterThanEqual(need) {
-			return key, nil
+			free, err := c.moves(ctx, key)
+			if err != nil || free {
+				return key, err
+			}
+			if stuck == address.Undef {
+				stuck = key
+			}
+			continue
 		}
 		if balance.GreaterThan(most) {
 			richest, most = key, balance
 		}
+	}
+	if stuck != address.Undef {
+		return stuck, nil
 	}
 	if richest == address.Undef {
 		return address.Undef, jobs.Failf(jobs.Rejected, "miner %s: the node's wallet has the key of none of its senders %v; import one, then release the sector",
@@ -52,6 +63,36 @@ func (c *Client) pickSender(ctx context.Context, id abi.ActorID, need abi.TokenA
 	}
 	return address.Undef, jobs.Failf(jobs.Funds, "miner %s: sender %s holds %s, the message may need %s; send FIL to it",
 		minerAddress(id), richest, FIL(most), FIL(need))
+}
+
+// patience is after how many times ReplaceAfter a message that does not land is no longer waited behind.
+const patience = 3
+
+// moves tells whether a sender's messages land: none has waited for long.
+func (c *Client) moves(ctx context.Context, key address.Address) (bool, error) {
+	if c.cfg.Journal == nil || c.cfg.Shared {
+		return true, nil
+	}
+	head, err := c.headTipSet(ctx)
+	if err != nil {
+		return false, err
+	}
+	next, err := c.nonceAt(ctx, key, head)
+	if err != nil {
+		return false, err
+	}
+	senders, err := c.log().senders(ctx)
+	if err != nil {
+		return false, err
+	}
+	if s := senders[key]; s != nil {
+		for nonce, r := range s.Reserved {
+			if nonce >= next && head.Height-r.At > patience*c.cfg.ReplaceAfter {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
 
 // candidates are the ID addresses that may send for a miner, in order.

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain"
+	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/jobs"
 )
 
 func TestFIL(t *testing.T) {
@@ -29,4 +31,41 @@ func TestFIL(t *testing.T) {
 		require.Equal(t, want, fmt.Sprintf("%s", chain.FIL(amount)))
 	}
 	require.Equal(t, "0 FIL", fmt.Sprint(chain.FIL(abi.TokenAmount{})))
+}
+
+// A message that does not land holds up those behind it, and not the pipeline: another sender takes over, and gives way once it landed.
+func TestStuckSenderComesLast(t *testing.T) {
+	t.Parallel()
+	second := devnet.Secp256k1Key("second")
+	node := startNode(t, func(c *devnet.Config) {
+		c.Accounts = append(devnet.DefaultAccounts(), devnet.Account{Key: second, Balance: devnet.FIL(100)})
+		m := devnet.DefaultMiner(minerID, 2<<10)
+		m.Control = append(m.Control, len(c.Accounts)-1)
+		c.Miners = []devnet.Miner{m}
+	})
+	c := dial(t, node, withJournal(openJournal(t)))
+	send := func(number abi.SectorNumber) jobs.Meaning {
+		t.Helper()
+		r := preCommitOf(t, c, number)
+		_, err := sendPreCommit(t.Context(), c, r)
+		require.NoError(t, err)
+		return r.Meaning
+	}
+	first := send(1)
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
+	advance(t, node, 30)
+	send(2)
+	require.Equal(t, controlKey, inPool(t, node)[0].Message.From, "not for long yet")
+	advance(t, node, 1)
+	third := send(3)
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, third).State)
+	require.EqualValues(t, 1, used(t, node, second.Address()))
+	require.Zero(t, used(t, node, controlKey))
+
+	require.NoError(t, c.Tend(t.Context()))
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, first).State)
+	send(4)
+	require.Equal(t, controlKey, inPool(t, node)[0].Message.From)
 }
