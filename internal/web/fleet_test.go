@@ -320,9 +320,13 @@ func (f *fleet) workers() {
 	for _, host := range []string{"h1", "h2"} {
 		w := jobs.Worker{
 			Host: host, Instance: "main", Run: "run1", PID: 4711, Version: "v1.0.0", FileURL: "http://" + host + ":8646",
+			Capacity: jobs.Capacity{Memory: 512 << 30, Cores: 64}, Held: jobs.Need{Memory: 192 << 30},
 			Lanes: []jobs.Lane{
 				{Class: jobs.ClassSDR, Width: 4, Busy: 3, Group: 2, Prover: "filcrypto"},
-				{Class: jobs.ClassCPU, Width: 2, Busy: 1, Prover: "filcrypto"},
+				{Class: jobs.ClassCPU, Width: 2, Busy: 1, Prover: "native", Env: []string{"FIL_PROOFS_USE_MULTICORE_SDR=1"}, Stages: []jobs.LaneStage{
+					{Stage: jobs.TreeD, Prover: "native", Why: "filcrypto makes no data tree by itself", Need: jobs.Need{Memory: 1 << 30}},
+					{Stage: jobs.C1, Prover: "filcrypto", Why: "faster: 1s against 2s of native"},
+				}},
 				{Class: jobs.ClassIO, Width: 4, Busy: 1, Prover: "filcrypto"},
 				{Class: jobs.ClassGPU, GPU: "rtx4090", Device: "0", Width: 1, Busy: 1, Loaded: 1, Prover: "filcrypto"},
 			},

@@ -144,6 +144,18 @@ func TestWorkersAreDrained(t *testing.T) {
 	require.False(t, draining)
 }
 
+// TestMachinesShowWhoMakesWhat and why, what is held, and a lane's environment.
+func TestMachinesShowWhoMakesWhat(t *testing.T) {
+	t.Parallel()
+	_, v := writable(t)
+	page := v.page("/machines")
+	require.Contains(t, page, "tree_d native , c1 filcrypto · FIL_PROOFS_USE_MULTICORE_SDR=1")
+	require.Contains(t, page, "memory: 192 GiB held by stages of 512 GiB")
+	got := v.get("/machines")
+	require.Contains(t, got.body, `title="filcrypto makes no data tree by itself; takes up to 1.0 GiB"`)
+	require.Contains(t, got.body, `title="faster: 1s against 2s of native"`)
+}
+
 func TestRemovedSectorTakesNoMoreOrders(t *testing.T) {
 	t.Parallel()
 	f, v := writable(t)
