@@ -33,7 +33,7 @@ func generated(t *testing.T) map[string]string {
 func TestGenerateIsDeterministic(t *testing.T) {
 	t.Parallel()
 	first := generated(t)
-	require.Len(t, first, 6)
+	require.Len(t, first, 7)
 	require.Equal(t, first, generated(t))
 }
 
