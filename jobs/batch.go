@@ -98,7 +98,7 @@ func fires(r *Record, e Scheduled, f *Facts, p *Policy) Fire {
 		return Fire{f.Now, BatchRetry}
 	}
 	fire := Fire{readySince(r, e.Stage).Add(bp.Wait), BatchTimeout}
-	if deadline := messageDeadline(r, e.Stage, p); deadline != 0 {
+	if deadline := messageDeadline(r, e.Stage, f, p); deadline != 0 {
 		left := epochs(deadline-f.Head.Epoch, &f.Network) - bp.Slack
 		if at := f.Now.Add(left); at.Before(fire.At) {
 			fire = Fire{at, BatchSlack}
@@ -118,15 +118,19 @@ func readySince(r *Record, s Stage) (at time.Time) {
 }
 
 // messageDeadline is the last epoch at which the stage's message may land; 0 if
-// there is none.
-func messageDeadline(r *Record, s Stage, p *Policy) abi.ChainEpoch {
+// there is none. A pre-commit leaves the proof time to land before the deals start.
+func messageDeadline(r *Record, s Stage, f *Facts, p *Policy) abi.ChainEpoch {
 	switch {
 	case s == Commit:
 		return CommitDeadline(r)
 	case r.PreCommitted() || r.Ticket.Value == nil:
 		return 0
 	}
-	return r.Ticket.Epoch + p.TicketWindow - p.TicketMargin
+	start := TermsOf(r.Pieces).Start
+	if start != 0 {
+		start -= f.Network.ChallengeDelay + p.SeedConfidence
+	}
+	return sooner(r.Ticket.Epoch+p.TicketWindow-p.TicketMargin, start)
 }
 
 // Bytes that a sector adds to a message's parameters, as upper bounds: a
@@ -142,7 +146,13 @@ func messageBytes(r *Record, s Stage) int {
 	if s == PreCommit {
 		return preCommitBytes
 	}
-	return manifestBytes + pieceBytes*len(r.Pieces) + len(r.PoRep)
+	bytes := manifestBytes + pieceBytes*len(r.Pieces) + len(r.PoRep)
+	for _, p := range r.Pieces {
+		for _, n := range p.Notify {
+			bytes += len(n.Payload) + len(n.Address.Bytes())
+		}
+	}
+	return bytes
 }
 
 // BatchPlan is a batch that should go out now.

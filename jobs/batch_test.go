@@ -135,6 +135,10 @@ func TestWhatFiresABatch(t *testing.T) {
 	// The ticket of epoch 9100 may land until 12820; at epoch 12500 that is 160 min away.
 	require.Equal(t, Fire{noon.Add(40 * time.Minute), BatchSlack}, fire(PreCommit, func(_ *Record, f *Facts, _ *Policy) { f.Head.Epoch = 12_500 }))
 	require.Equal(t, Fire{noon.Add(30 * time.Minute), BatchSlack}, fire(Commit, func(r *Record, f *Facts, _ *Policy) { r.CommitDeadline = f.Head.Epoch + 300 }))
+	// A deal that starts in 300 epochs leaves the pre-commit 10 fewer for the seed and 6 until that is believed.
+	soon := func(r *Record, f *Facts, _ *Policy) { deal(r, f.Head.Epoch+300) }
+	require.Equal(t, Fire{noon.Add(284*30*time.Second - 2*time.Hour), BatchSlack}, fire(PreCommit, soon))
+	require.Equal(t, Fire{noon.Add(30 * time.Minute), BatchSlack}, fire(Commit, soon))
 	require.Equal(t, Fire{noon, BatchRetry}, fire(PreCommit, func(r *Record, _ *Facts, _ *Policy) { r.set(PreCommit, StageRecord{Attempt: 1}) }))
 }
 

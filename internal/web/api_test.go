@@ -131,3 +131,17 @@ func TestDealsThatAreNotTaken(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, code)
 	require.Contains(t, body, "web.allow_writes")
 }
+
+// TestSectorPageShowsWhatItsPiecesClaim, and until when they must be committed.
+func TestSectorPageShowsWhatItsPiecesClaim(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	r := &jobs.Record{ID: sector(70), Version: 1, Created: f.now, Proof: 5, Stages: map[jobs.Stage]jobs.StageRecord{}, Pieces: []jobs.Piece{{
+		CID: pieceCID(t, "a"), Size: 512, RawSize: 500, Source: "/data/a", Allocation: &jobs.Allocation{Client: 1001, ID: 7},
+		Notify: []jobs.Notification{jobs.NotifyMarket(300)}, Terms: jobs.Terms{Start: 5000},
+	}}}
+	require.NoError(t, f.store.Create(f.ctx, r, "test"))
+	page := f.serve(nil).page("/sectors/s-t01000-70")
+	require.Contains(t, page, "claims allocation f01001/7, notifies")
+	require.Contains(t, page, "deals start epoch 5,000")
+}

@@ -156,6 +156,7 @@ func facts(r *jobs.Record) []fact {
 	say("pre-commit message", r.Stage(jobs.PreCommit).Message)
 	say("pre-committed", epoch(r.PreCommitEpoch))
 	say("prove until", epoch(r.CommitDeadline))
+	say("deals start", epoch(jobs.TermsOf(r.Pieces).Start))
 	say("commit message", r.Stage(jobs.Commit).Message)
 	say("committed", epoch(r.Activation))
 	if r.NotProven != nil {
