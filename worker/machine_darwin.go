@@ -41,3 +41,6 @@ func hostMemory() uint64 {
 
 // availableMemory is not known: macOS has no such figure.
 func availableMemory() uint64 { return 0 }
+
+// residentMemory is not asked for: availableMemory is not known either.
+func residentMemory(int) uint64 { return 0 }

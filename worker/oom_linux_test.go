@@ -3,7 +3,10 @@ package worker
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,4 +69,26 @@ func TestMemoryOfAControlGroup(t *testing.T) {
 	require.EqualValues(t, 32<<20, availableMemory(), "page cache that nobody uses counts as free")
 	group(t, root, map[string]string{"memory.max": "max\n"})
 	require.Greater(t, hostMemory(), uint64(64<<20))
+}
+
+// TestLoadedMemoryCountsForTheNext: what a warm child has loaded is missing from what the
+// system could give, and yet there for the next work.
+func TestLoadedMemoryCountsForTheNext(t *testing.T) {
+	t.Parallel()
+	require.Greater(t, residentMemory(syscall.Getpgrp()), uint64(1<<20))
+	w := warmWorld(t, time.Hour)
+	o := w.options("w0")
+	need := jobs.NeedOf(jobs.C2, proof, jobs.NativeProver, 1, false).Memory
+	var available atomic.Uint64
+	available.Store(need)
+	o.Available = available.Load
+	w.run(o)
+	w.requireDone(w.prove())
+	available.Store(need - 1<<20)
+	w.requireDone(w.prove())
+	require.Len(t, w.starts(t), 1, "by the child that was there")
+	sr := w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Done)
+	require.Equal(t, 1, sr.Attempt)
+	available.Store(1 << 20)
+	require.Contains(t, w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Faulted).Fault.Text, "for other programs have the rest", "not for another stage")
 }

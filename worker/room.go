@@ -62,7 +62,8 @@ func (e noRoomError) Error() string { return e.fault.Error() }
 // admit writes the request, which is what makes the work hold its need, if the host
 // has room for it. The lock keeps two of this host's workers from giving the same
 // room away; the folder's own lock is held by the caller.
-func (w *Worker) admit(ctx context.Context, f folder, q *Request) error {
+func (l *lane) admit(ctx context.Context, f folder, q *Request) error {
+	w := l.w
 	path := filepath.Join(w.StateDir, "locks", "room")
 	for {
 		lock, err := flock(path, exclusive)
@@ -88,10 +89,30 @@ func (w *Worker) admit(ctx context.Context, f folder, q *Request) error {
 	if has.VRAM = 0; need.VRAM > 0 {
 		has.VRAM = w.vram(q.Lane.Device)
 	}
-	if err := room(q, need, has, w.holdings(f.path), w.Available()); err != nil {
+	available := w.Available()
+	if available > 0 {
+		available += l.loaded(q.Task.Stage)
+	}
+	if err := room(q, need, has, w.holdings(f.path), available); err != nil {
 		return err
 	}
 	return f.write(requestFile, q)
+}
+
+// loaded is the memory of the lane's children that stayed for a stage with what they
+// have loaded: part of what its next work needs, and there already.
+func (l *lane) loaded(s jobs.Stage) (bytes uint64) {
+	if _, stays := l.decl.Shares(jobs.RowOf(s)); !stays {
+		return 0
+	}
+	l.hiring.Lock()
+	defer l.hiring.Unlock()
+	for _, p := range l.serving() {
+		if p.stage == s {
+			bytes += residentMemory(p.pid)
+		}
+	}
+	return bytes
 }
 
 // room says whether a need fits a host beside what is held there. available is how

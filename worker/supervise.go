@@ -109,7 +109,7 @@ func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, 
 	}
 	defer held.Unlock()
 	q := Request{Work: d.task.WorkID(), Task: d.task, Lane: d.lane.decl, Host: d.w.Host, Fields: d.record.Fields()}
-	if err := d.w.admit(ctx, f, &q); err != nil {
+	if err := d.lane.admit(ctx, f, &q); err != nil {
 		return fail(err)
 	}
 	p, err := d.lane.engage(f, append([]*os.File{lock, slot}, held.Files()...))
