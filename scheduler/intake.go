@@ -152,7 +152,16 @@ func (s *Scheduler) unclaimed(ctx context.Context, pieces []jobs.Piece) error {
 	return nil
 }
 
-// sealProof is the type that the request's sectors are proven by.
+// SealProof is the type that a request's sectors are proven by, as its miner and the
+// network have it now.
+func (s *Scheduler) SealProof(ctx context.Context, req Request) (abi.RegisteredSealProof, error) {
+	m, err := s.chain.Miner(ctx, req.Miner)
+	if err != nil {
+		return 0, fmt.Errorf("miner f0%d: %w", req.Miner, err)
+	}
+	return s.sealProof(ctx, m, req)
+}
+
 func (s *Scheduler) sealProof(ctx context.Context, onChain jobs.Miner, req Request) (abi.RegisteredSealProof, error) {
 	if !req.Synthetic && !s.synthetic[req.Miner] {
 		return onChain.SealProof, nil

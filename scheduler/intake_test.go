@@ -252,6 +252,11 @@ func TestAddWithSyntheticProofs(t *testing.T) {
 	require.NoError(t, err)
 	r := p.driveHome(made[0].ID)
 	require.Equal(t, abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep, r.Proof)
+	for synthetic, want := range map[bool]abi.RegisteredSealProof{true: r.Proof, false: abi.RegisteredSealProof_StackedDrg2KiBV1_1} {
+		proof, err := p.SealProof(p.ctx, scheduler.Request{Miner: miner, Synthetic: synthetic})
+		require.NoError(t, err)
+		require.Equal(t, want, proof)
+	}
 	require.Equal(t, jobs.Committed, r.Outcome)
 	log, err := p.store.Log(p.ctx, r.ID, 0)
 	require.NoError(t, err)

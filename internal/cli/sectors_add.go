@@ -200,7 +200,11 @@ size; the flags after a --piece are that piece's. The host that seals fetches a 
 
 // home chooses a sealing path before the sector exists, by the scheduler's own rule, since
 // its data must lie there first. host narrows the choice.
-func (in *intake) home(ctx context.Context, proof abi.RegisteredSealProof, host string) (string, error) {
+func (in *intake) home(ctx context.Context, req scheduler.Request, host string) (string, error) {
+	proof, err := in.sched.SealProof(ctx, req)
+	if err != nil {
+		return "", err
+	}
 	network, err := in.node.Network(ctx)
 	if err != nil {
 		return "", err

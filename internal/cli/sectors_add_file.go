@@ -95,7 +95,7 @@ func (in *intake) addPart(ctx context.Context, file *os.File, p part, proof abi.
 	if err := in.sched.Check(ctx, req); err != nil {
 		return nil, err
 	}
-	if req.Home, err = in.home(ctx, proof, f.where(in)); err != nil {
+	if req.Home, err = in.home(ctx, req, f.where(in)); err != nil {
 		return nil, err
 	}
 	if !f.inPlace {

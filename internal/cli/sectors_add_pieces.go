@@ -214,7 +214,7 @@ func (a *app) addPieces(ctx context.Context, f addFlags) error {
 		return err
 	}
 	if local || f.host != "" {
-		if req.Home, err = in.home(ctx, m.SealProof, f.where(in)); err != nil {
+		if req.Home, err = in.home(ctx, req, f.where(in)); err != nil {
 			return err
 		}
 	}
