@@ -236,6 +236,11 @@ func (s *sending) dispatch(ctx context.Context) error {
 	if err != nil || q == nil {
 		return err
 	}
+	if p, ok := s.cargo.(*commits); ok && p.agg != nil {
+		if q, err = s.cheaper(ctx, head, p, q); err != nil {
+			return err
+		}
+	}
 	return s.post(ctx, head, q)
 }
 

@@ -1,6 +1,9 @@
 package chain_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -301,4 +304,59 @@ func TestMemberOfAnotherBatch(t *testing.T) {
 	advance(t, node, 8)
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, pres[0].Meaning).State)
 	require.EqualValues(t, 4, used(t, node, controlKey), "three messages and the filler of the nonce that was given up")
+}
+
+// aggregator notes what it is asked to aggregate.
+type aggregator struct{ asked [][]abi.SectorNumber }
+
+func (a *aggregator) Aggregate(_ context.Context, seals []jobs.Seal, snarks [][]byte) ([]byte, error) {
+	var numbers []abi.SectorNumber
+	for i, s := range seals {
+		numbers = append(numbers, s.ID.Number)
+		if !bytes.Equal(snarks[i], goodProof) {
+			return nil, errors.New("a bad proof came this far")
+		}
+	}
+	a.asked = append(a.asked, numbers)
+	return []byte("an aggregate"), nil
+}
+
+// An aggregate is made of good proofs alone, where there are enough of them and the configuration allows it. The embedded node takes none: the proofs go
+// one by one.
+func TestAggregateIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		sectors int
+		bad     []int
+		change  func(*chain.Config)
+		asked   [][]abi.SectorNumber
+	}{
+		"enough":      {5, nil, func(*chain.Config) {}, [][]abi.SectorNumber{{1, 2, 3, 4, 5}}},
+		"one is bad":  {5, []int{1}, func(*chain.Config) {}, [][]abi.SectorNumber{{1, 3, 4, 5}}},
+		"too few":     {5, []int{1, 2}, func(*chain.Config) {}, nil},
+		"not allowed": {5, nil, func(c *chain.Config) { c.NeverAggregate = true }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			node := startNode(t)
+			c := dial(t, node, withJournal(newMemory()), tc.change)
+			commits := preCommitted(t, node, c, tc.sectors)
+			for _, i := range tc.bad {
+				commits[i].Proof = make([]byte, 192)
+			}
+			var agg aggregator
+			sent, err := c.SendCommits(t.Context(), "b-1", commits, &agg)
+			require.NoError(t, err)
+			require.Equal(t, tc.asked, agg.asked)
+			var good []jobs.Sent
+			for i, s := range sent {
+				if slices.Contains(tc.bad, i) {
+					require.Equal(t, jobs.Input, s.Fault.Class)
+				} else {
+					good = append(good, s)
+				}
+			}
+			requireTogether(t, good)
+		})
+	}
 }

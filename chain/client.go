@@ -39,12 +39,14 @@ type Config struct {
 	Shared bool
 	// CollateralFromMiner takes deposit and pledge from the miner's available balance first.
 	CollateralFromMiner bool
-	MaxFeePreCommit     abi.TokenAmount // of a message's gas, for each sector in it; 0.025 FIL
-	MaxFeeCommit        abi.TokenAmount // 0.05 FIL
-	MaxFeeMessage       abi.TokenAmount // of any message of several sectors; 5 FIL
-	WaitBaseFee         abi.TokenAmount // nothing is sent while the base fee is above this and no deadline is near; zero: no wait
-	ReplaceAfter        abi.ChainEpoch  // epochs in the mempool before the fee is raised; 10
-	MaxReplacements     int             // of one message, without an operator's order; 8
+	// NeverAggregate sends one proof for each sector, whoever could aggregate them.
+	NeverAggregate  bool
+	MaxFeePreCommit abi.TokenAmount // of a message's gas, for each sector in it; 0.025 FIL
+	MaxFeeCommit    abi.TokenAmount // 0.05 FIL
+	MaxFeeMessage   abi.TokenAmount // of any message of several sectors; 5 FIL
+	WaitBaseFee     abi.TokenAmount // nothing is sent while the base fee is above this and no deadline is near; zero: no wait
+	ReplaceAfter    abi.ChainEpoch  // epochs in the mempool before the fee is raised; 10
+	MaxReplacements int             // of one message, without an operator's order; 8
 }
 
 // milliFIL is 10^15 attoFIL.

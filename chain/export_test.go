@@ -25,7 +25,7 @@ func Situation(err error) (what string, class jobs.FaultClass, member bool) {
 
 // SendUnchecked lets a test send commits that the check would take out.
 func SendUnchecked(c *Client, ctx context.Context, batch string, rs []jobs.CommitRequest) error {
-	s := newSending(c, batch, rs[0].Seal.ID.Miner, len(rs), newCommits(c, rs))
+	s := newSending(c, batch, rs[0].Seal.ID.Miner, len(rs), newCommits(c, rs, nil))
 	for i := range rs {
 		s.left = append(s.left, i)
 	}

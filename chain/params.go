@@ -42,9 +42,13 @@ func preCommitParams(infos []miner.SectorPreCommitInfo) ([]byte, error) {
 
 // commitParams encodes ProveCommitSectors3 with one proof for each sector. A sector that the actor refuses does not fail the others, unless all are
 // required: its code is in the returned batch. A refused notification fails the message, so that the estimate tells of it: the sector would be committed
-// without its deal.
-func commitParams(requests []jobs.CommitRequest, all bool) ([]byte, error) {
-	params := miner.ProveCommitSectors3Params{RequireActivationSuccess: all}
+// without its deal. An aggregate stands for all proofs; nil is none.
+func commitParams(requests []jobs.CommitRequest, all bool, aggregate []byte) ([]byte, error) {
+	params := miner.ProveCommitSectors3Params{RequireActivationSuccess: all, AggregateProof: aggregate}
+	if aggregate != nil {
+		kind := abi.RegisteredAggregationProof_SnarkPackV2
+		params.AggregateProofType = &kind
+	}
 	for _, r := range requests {
 		manifest := miner.SectorActivationManifest{SectorNumber: r.Seal.ID.Number}
 		for _, p := range r.Pieces {
@@ -52,7 +56,9 @@ func commitParams(requests []jobs.CommitRequest, all bool) ([]byte, error) {
 			params.RequireNotificationSuccess = params.RequireNotificationSuccess || len(p.Notify) > 0
 		}
 		params.SectorActivations = append(params.SectorActivations, manifest)
-		params.SectorProofs = append(params.SectorProofs, r.Proof)
+		if aggregate == nil {
+			params.SectorProofs = append(params.SectorProofs, r.Proof)
+		}
 	}
 	return encode("ProveCommitSectors3", &params)
 }

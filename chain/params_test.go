@@ -64,7 +64,7 @@ func TestParamsEqualRecorded(t *testing.T) {
 	recorded = recordedMessage(t, "push-message-method-34")
 	var prove miner.ProveCommitSectors3Params
 	require.NoError(t, prove.UnmarshalCBOR(bytes.NewReader(recorded.Params)))
-	params, err = commitParams([]jobs.CommitRequest{{Seal: jobs.Seal{ID: id}, Proof: prove.SectorProofs[0]}}, false)
+	params, err = commitParams([]jobs.CommitRequest{{Seal: jobs.Seal{ID: id}, Proof: prove.SectorProofs[0]}}, false, nil)
 	require.NoError(t, err)
 	require.Equal(t, recorded.Params, params)
 }
@@ -82,7 +82,7 @@ func TestParamsWithData(t *testing.T) {
 
 	raw, err := commitParams([]jobs.CommitRequest{{
 		Seal: jobs.Seal{ID: jobs.SectorID{Number: 3}}, Proof: []byte{1}, Pieces: []jobs.Piece{{CID: c, Size: 256}, {CID: c, Size: 128}},
-	}}, false)
+	}}, false, nil)
 	require.NoError(t, err)
 	var prove miner.ProveCommitSectors3Params
 	require.NoError(t, prove.UnmarshalCBOR(bytes.NewReader(raw)))
@@ -108,7 +108,7 @@ func TestManifestBytes(t *testing.T) {
 			{CID: piece, Size: 1024, Allocation: &jobs.Allocation{Client: 1001, ID: 7}, Notify: []jobs.Notification{jobs.NotifyMarket(300)}},
 			{CID: piece, Size: 128},
 		},
-	}}, false)
+	}}, false, nil)
 	require.NoError(t, err)
 	cidBytes := "d82a5828" + "00" + hex.EncodeToString(piece.Bytes())
 	require.Equal(t, "86"+ // six parameters
@@ -150,7 +150,7 @@ func TestBytesOfMembers(t *testing.T) {
 			for _, proof := range []int{192, 1920} {
 				r := jobs.CommitRequest{Seal: jobs.Seal{ID: jobs.SectorID{Number: number}}, Pieces: pieces, Proof: make([]byte, proof)}
 				bytes := func(n int) int {
-					params, err := commitParams(slices.Repeat([]jobs.CommitRequest{r}, n), false)
+					params, err := commitParams(slices.Repeat([]jobs.CommitRequest{r}, n), false, nil)
 					require.NoError(t, err)
 					return len(params)
 				}
@@ -164,7 +164,7 @@ func TestBytesOfMembers(t *testing.T) {
 func TestBytesOfMessage(t *testing.T) {
 	t.Parallel()
 	r := jobs.CommitRequest{Proof: make([]byte, 1920)}
-	params, err := commitParams(slices.Repeat([]jobs.CommitRequest{r}, jobs.BatchBytes/r.Bytes()), false)
+	params, err := commitParams(slices.Repeat([]jobs.CommitRequest{r}, jobs.BatchBytes/r.Bytes()), false, nil)
 	require.NoError(t, err)
 	most := lotus.SignedMessage{
 		Message: lotus.Message{

@@ -120,23 +120,27 @@ func (p *preCommits) blamed(i int, text string) bool {
 }
 
 // SendCommits implements jobs.Chain.
-func (c *Client) SendCommits(ctx context.Context, batch string, rs []jobs.CommitRequest, _ jobs.Aggregator) ([]jobs.Sent, error) {
+func (c *Client) SendCommits(ctx context.Context, batch string, rs []jobs.CommitRequest, agg jobs.Aggregator) ([]jobs.Sent, error) {
 	if len(rs) == 0 {
 		return nil, nil
 	}
-	return c.sendBatch(ctx, batch, rs[0].Seal.ID.Miner, len(rs), newCommits(c, rs))
+	return c.sendBatch(ctx, batch, rs[0].Seal.ID.Miner, len(rs), newCommits(c, rs, agg))
 }
 
 // commits are the members of a ProveCommitSectors3.
 type commits struct {
 	c       *Client
 	rs      []jobs.CommitRequest
+	agg     jobs.Aggregator                   // nil: never aggregates
 	pledges map[priceKey]abi.TokenAmount      // that the node gave
 	short   map[jobs.SectorID]abi.TokenAmount // of each sector's pledge
 }
 
-func newCommits(c *Client, rs []jobs.CommitRequest) *commits {
-	return &commits{c, rs, map[priceKey]abi.TokenAmount{}, map[jobs.SectorID]abi.TokenAmount{}}
+func newCommits(c *Client, rs []jobs.CommitRequest, agg jobs.Aggregator) *commits {
+	if c.cfg.NeverAggregate {
+		agg = nil
+	}
+	return &commits{c, rs, agg, map[priceKey]abi.TokenAmount{}, map[jobs.SectorID]abi.TokenAmount{}}
 }
 
 func (p *commits) method() abi.MethodNum          { return proveCommit3 }
@@ -156,11 +160,15 @@ func (p *commits) there(_ int, on jobs.OnChain) (bool, error) {
 }
 
 func (p *commits) params(_ *lotus.TipSet, set []int, strict bool) ([]byte, error) {
+	return commitParams(p.of(set), strict, nil)
+}
+
+func (p *commits) of(set []int) []jobs.CommitRequest {
 	rs := make([]jobs.CommitRequest, len(set))
 	for j, i := range set {
 		rs[j] = p.rs[i]
 	}
-	return commitParams(rs, strict)
+	return rs
 }
 
 // locks gives the initial pledge less the deposit that already lies with the miner.

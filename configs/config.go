@@ -45,6 +45,7 @@ type Chain struct {
 	Network             string         `key:"network" doc:"Name the node's network must have, such as mainnet; empty accepts any."`
 	Sender              Sender         `key:"sender" doc:"Who pays for messages."`
 	CollateralFromMiner bool           `key:"collateral_from_miner" doc:"Deposit and pledge come from the miner's available balance first."`
+	Aggregate           string         `key:"aggregate" doc:"auto: 4 to 819 proofs go as one aggregate where the prover can make it (filcrypto) and the node finds that cheaper; off: never."`
 	MaxFeePreCommit     FIL            `key:"max_fee_precommit" doc:"Most gas fee of a pre-commit message, for each sector in it; it waits while the base fee is above that."`
 	MaxFeeCommit        FIL            `key:"max_fee_commit" doc:"Most gas fee of a commit message, for each sector in it."`
 	MaxFeeMessage       FIL            `key:"max_fee_message" doc:"Most gas fee of any message of several sectors."`

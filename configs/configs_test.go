@@ -196,6 +196,7 @@ func TestBounds(t *testing.T) {
 		{"chain.sender.address", "t0x", "not a Filecoin address"},
 		{"chain.sender.shared", "yes", "not true or false"},
 		{"policy.release_layers", "never", "write one of after_c2, after_commit"},
+		{"chain.aggregate", "always", "write one of auto, off"},
 		{"policy.ticket_fresh", "-1", "negative"},
 		{"policy.ticket_window", "900", "no epoch is left"},
 		{"policy.look", "0s", "not a wait"},

@@ -17,7 +17,7 @@ func Default() Config {
 	p := jobs.DefaultPolicy()
 	return Config{
 		Redis: Redis{URL: "redis://127.0.0.1:6379/0"},
-		Chain: Chain{MaxFeePreCommit: milliFIL(25), MaxFeeCommit: milliFIL(50), MaxFeeMessage: milliFIL(5000), ReplaceAfter: 10, MaxReplacements: 8, Confidence: 5},
+		Chain: Chain{Aggregate: "auto", MaxFeePreCommit: milliFIL(25), MaxFeeCommit: milliFIL(50), MaxFeeMessage: milliFIL(5000), ReplaceAfter: 10, MaxReplacements: 8, Confidence: 5},
 		Policy: Policy{
 			TicketLookback: p.TicketLookback, TicketWindow: p.TicketWindow, TicketMargin: p.TicketMargin, TicketFresh: p.TicketFresh,
 			SeedConfidence: p.SeedConfidence, MaxRetickets: p.MaxRetickets, MaxRollbacks: p.MaxRollbacks,

@@ -128,6 +128,7 @@ func (k *check) chain(c *Chain) {
 	if most := c.MaxFeeMessage.Atto(); most.LessThan(c.MaxFeePreCommit.Atto()) || most.LessThan(c.MaxFeeCommit.Atto()) {
 		k.fail("chain.max_fee_message", c.MaxFeeMessage, "less than the maximum fee for one sector", "raise it, or lower max_fee_precommit and max_fee_commit")
 	}
+	k.oneOf("chain.aggregate", c.Aggregate, "auto", "off")
 	if a := c.Sender.Address; a != "" {
 		if _, err := address.NewFromString(a); err != nil {
 			k.fail("chain.sender.address", a, "not a Filecoin address", "write it as lotus wallet list prints it")

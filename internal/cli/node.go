@@ -83,7 +83,7 @@ func (c *cluster) connect(ctx context.Context, journal chain.Journal) (*chain.Cl
 	}
 	return chain.Dial(ctx, chain.Config{
 		API: own.API.Reveal(), Network: own.Network, Miners: c.miners(), Confidence: own.Confidence, Log: c.logs.of("chain"),
-		Journal: journal, Senders: senders, Shared: own.Sender.Shared, CollateralFromMiner: own.CollateralFromMiner,
+		Journal: journal, Senders: senders, Shared: own.Sender.Shared, CollateralFromMiner: own.CollateralFromMiner, NeverAggregate: own.Aggregate == "off",
 		MaxFeePreCommit: own.MaxFeePreCommit.Atto(), MaxFeeCommit: own.MaxFeeCommit.Atto(), MaxFeeMessage: own.MaxFeeMessage.Atto(),
 		WaitBaseFee: own.WaitBaseFee.Atto(), ReplaceAfter: own.ReplaceAfter, MaxReplacements: own.MaxReplacements,
 	})
