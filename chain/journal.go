@@ -24,7 +24,8 @@ type Journal interface {
 	List(ctx context.Context, prefix string) (map[string][]byte, error)
 }
 
-// FileJournal is a journal in one append-only file, fsynced after every write. One process may hold it.
+// FileJournal is a journal in one append-only file, fsynced after every write. One process may hold it. File and memory are bounded by what a month of sealing
+// writes: see forgettable.
 type FileJournal struct {
 	path string
 
@@ -32,7 +33,7 @@ type FileJournal struct {
 	file    *os.File
 	entries map[string][]byte
 	size    int64
-	live    int64 // bytes of the lines that still count
+	compact int64 // the size at which the file is rewritten
 }
 
 // line is one write in the file.
@@ -41,8 +42,8 @@ type line struct {
 	Value json.RawMessage
 }
 
-// compactAbove bounds the file: once it is this large and mostly old lines, it is rewritten.
-const compactAbove = 64 << 20
+// compactAbove is the size below which a file is never rewritten. A rewritten one may double first, so that a write costs a constant on average.
+const compactAbove = 16 << 20
 
 // OpenFileJournal opens or creates the journal. A last line that a crash cut short was never acted upon and is dropped; any other
 // damage is an error, for what it held may be on chain.
@@ -54,7 +55,7 @@ func OpenFileJournal(path string) (*FileJournal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("message journal: %w", err)
 	}
-	j := &FileJournal{path: path, file: file, entries: map[string][]byte{}}
+	j := &FileJournal{path: path, file: file, entries: map[string][]byte{}, compact: compactAbove}
 	if err := errors.Join(lockFile(file), j.load(), syncDir(path)); err != nil {
 		return nil, errors.Join(fmt.Errorf("message journal %s: %w", path, err), file.Close())
 	}
@@ -80,18 +81,10 @@ func (j *FileJournal) load() error {
 		if err := json.Unmarshal(text, &l); err != nil {
 			return fmt.Errorf("line %d is damaged: %w; restore the file or move it away after checking that no message is pending", n+1, err)
 		}
-		j.account(l.Key, len(text)+1)
 		j.entries[l.Key] = l.Value
 	}
+	j.size = int64(whole)
 	return nil
-}
-
-func (j *FileJournal) account(key string, written int) {
-	j.size += int64(written)
-	j.live += int64(written)
-	if old, ok := j.entries[key]; ok {
-		j.live -= int64(len(old))
-	}
 }
 
 // Close lets the file go.
@@ -145,16 +138,19 @@ func (j *FileJournal) put(key string, value []byte) error {
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("message journal: %s: %w", key, err)
 	}
-	j.account(key, len(text))
+	j.size += int64(len(text))
 	j.entries[key] = bytes.Clone(value)
-	if j.size > compactAbove && j.live < j.size/2 {
-		return j.compact()
+	if j.size > j.compact {
+		return j.rewrite()
 	}
 	return nil
 }
 
-// compact rewrites the file with the lines that count and puts it in the old one's place.
-func (j *FileJournal) compact() error {
+// rewrite makes a file of the entries that count and puts it in the old one's place.
+func (j *FileJournal) rewrite() error {
+	for _, key := range forgettable(j.entries) {
+		delete(j.entries, key)
+	}
 	var all bytes.Buffer
 	for key, value := range j.entries {
 		text, err := json.Marshal(line{key, value})
@@ -175,7 +171,8 @@ func (j *FileJournal) compact() error {
 		return errors.Join(fmt.Errorf("message journal: compact: %w", err), file.Close())
 	}
 	old := j.file
-	j.file, j.size, j.live = file, int64(all.Len()), int64(all.Len())
+	j.file, j.size = file, int64(all.Len())
+	j.compact = max(j.compact, 2*j.size)
 	return old.Close()
 }
 

@@ -1,0 +1,95 @@
+package chain
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func TestForgettable(t *testing.T) {
+	t.Parallel()
+	const now = abi.ChainEpoch(1_000_000)
+	long, lately := now-keepSettled-1, now-keepSettled
+	entries := map[string][]byte{"sender/f1abc": []byte(`{"Next":7}`), "message/damaged/1": []byte(`7`)}
+	put := func(key string, v any) {
+		raw, err := json.Marshal(v)
+		require.NoError(t, err)
+		entries[key] = raw
+	}
+	zero := big.Zero()
+	msg := &lotus.Message{To: minerAddress(1000), From: minerAddress(1001), Value: zero, GasFeeCap: zero, GasPremium: zero}
+	for name, at := range map[string]abi.ChainEpoch{"old": long, "new": lately} {
+		put("message/confirmed-"+name+"/1", entry{State: jobs.MessageConfirmed, Height: at})
+		put("message/pending-"+name+"/1", entry{State: jobs.MessagePushed, Signed: &lotus.SignedMessage{Message: *msg, Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{1}}}, SignedAt: at})
+		put("message/asked-"+name+"/1", entry{State: jobs.MessageJournaled, Asked: msg, OpenedAt: at})
+		put("message/open-"+name+"/1", entry{OpenedAt: at})
+		put("fill/f1abc/"+name, entry{State: jobs.MessageConfirmed, Height: at})
+		for _, of := range []string{"confirmed", "pending", "asked", "open", "lost"} {
+			put(fmt.Sprintf("precommit/%s-%s/f1", of, name), claim{Message: "message/" + of + "-" + name + "/1", At: at})
+		}
+		put("commit/closed-"+name+"/f1", claim{Closed: true, At: at})
+	}
+	put("commit/settled-later/f1", claim{Message: "message/confirmed-new/1", At: long})
+	put("message/newest/1", entry{State: jobs.MessageConfirmed, Height: now})
+
+	keys := forgettable(entries)
+	slices.Sort(keys)
+	require.Equal(t, []string{
+		"commit/closed-old/f1", "fill/f1abc/old", "message/confirmed-old/1", "message/open-old/1",
+		"precommit/confirmed-old/f1", "precommit/lost-old/f1", "precommit/open-old/f1",
+	}, keys)
+}
+
+// A journal into which sectors are written for years stays as large as a month of them.
+func TestFileJournalIsBounded(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "messages")
+	j, err := OpenFileJournal(path)
+	require.NoError(t, err)
+	j.compact = 10_000
+	const each = 1000 // epochs
+	var most int64
+	for n := range abi.ChainEpoch(400) {
+		height := n * each
+		key := fmt.Sprintf("message/b-%d/1", n)
+		for _, v := range []struct {
+			key string
+			v   any
+		}{
+			{key, entry{State: jobs.MessageConfirmed, Height: height}},
+			{fmt.Sprintf("precommit/s-t01000-%d/f1", n), claim{Message: key, At: height}},
+		} {
+			raw, err := json.Marshal(v.v)
+			require.NoError(t, err)
+			ok, err := j.Swap(t.Context(), v.key, nil, raw)
+			require.NoError(t, err)
+			require.True(t, ok)
+		}
+		if n == 200 {
+			most = j.size
+		}
+	}
+	require.Less(t, j.size, 4*most, "it does not grow with the years")
+	require.Less(t, len(j.entries), 2*400)
+	require.GreaterOrEqual(t, len(j.entries), 2*int(keepSettled/each), "the last month is there")
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, info.Size(), j.size)
+	before := len(j.entries)
+	require.NoError(t, j.Close())
+	j, err = OpenFileJournal(path)
+	require.NoError(t, err)
+	require.Len(t, j.entries, before)
+	require.NoError(t, j.Close())
+}
