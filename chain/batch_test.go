@@ -17,7 +17,7 @@ import (
 )
 
 // preCommitsOf are requests for as many CC sectors, numbered from 1.
-func preCommitsOf(t *testing.T, c *chain.Client, n int) []jobs.PreCommitRequest {
+func preCommitsOf(t testing.TB, c *chain.Client, n int) []jobs.PreCommitRequest {
 	t.Helper()
 	rs := make([]jobs.PreCommitRequest, n)
 	for i := range rs {
@@ -47,7 +47,7 @@ func preCommitted(t *testing.T, node *devnet.Node, c *chain.Client, n int) []job
 }
 
 // requireTogether wants all members in one message, and gives its name.
-func requireTogether(t *testing.T, sent []jobs.Sent) string {
+func requireTogether(t testing.TB, sent []jobs.Sent) string {
 	t.Helper()
 	for i, s := range sent {
 		require.Nil(t, s.Fault, "member %d", i)

@@ -59,7 +59,7 @@ func (verifier) VerifySNARK(_ context.Context, _ devnet.SealInfo, proof []byte) 
 }
 
 // startNode runs an embedded node whose epochs the test makes, with a few of them behind it.
-func startNode(t *testing.T, change ...func(*devnet.Config)) *devnet.Node {
+func startNode(t testing.TB, change ...func(*devnet.Config)) *devnet.Node {
 	t.Helper()
 	cfg := devnet.Config{Verifier: verifier{}, Logger: quiet}
 	for _, c := range change {
@@ -72,12 +72,12 @@ func startNode(t *testing.T, change ...func(*devnet.Config)) *devnet.Node {
 	return node
 }
 
-func advance(t *testing.T, node *devnet.Node, epochs int) {
+func advance(t testing.TB, node *devnet.Node, epochs int) {
 	t.Helper()
 	require.NoError(t, node.Advance(t.Context(), epochs))
 }
 
-func openJournal(t *testing.T) *chain.FileJournal {
+func openJournal(t testing.TB) *chain.FileJournal {
 	t.Helper()
 	j, err := chain.OpenFileJournal(filepath.Join(t.TempDir(), "messages"))
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func openJournal(t *testing.T) *chain.FileJournal {
 }
 
 // dial connects with a head that is asked for every time: tests make epochs by hand.
-func dial(t *testing.T, node *devnet.Node, change ...func(*chain.Config)) *chain.Client {
+func dial(t testing.TB, node *devnet.Node, change ...func(*chain.Config)) *chain.Client {
 	t.Helper()
 	cfg := chain.Config{API: node.APIInfo(), Miners: []abi.ActorID{minerID}, HeadMaxAge: -1, Backoff: time.Millisecond, Log: quiet}
 	for _, c := range change {
@@ -103,7 +103,7 @@ func withJournal(j chain.Journal) func(*chain.Config) { return func(c *chain.Con
 func shared(c *chain.Config) { c.Shared = true }
 
 // preCommitOf is the request for a CC sector whose ticket is the current one.
-func preCommitOf(t *testing.T, c *chain.Client, number abi.SectorNumber) jobs.PreCommitRequest {
+func preCommitOf(t testing.TB, c *chain.Client, number abi.SectorNumber) jobs.PreCommitRequest {
 	t.Helper()
 	head, err := c.Head(t.Context())
 	require.NoError(t, err)
@@ -119,7 +119,7 @@ func preCommitOf(t *testing.T, c *chain.Client, number abi.SectorNumber) jobs.Pr
 	}
 }
 
-func commR(t *testing.T, b byte) cid.Cid {
+func commR(t testing.TB, b byte) cid.Cid {
 	t.Helper()
 	raw := make([]byte, 32)
 	raw[0] = b

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -67,7 +68,7 @@ func (l messages) standings(ctx context.Context, meanings []jobs.Meaning) ([]sta
 	if err != nil {
 		return nil, err
 	}
-	var carriers []string
+	carriers := map[string]bool{}
 	for i, raw := range values {
 		all[i].key, all[i].raw = keys[i], raw
 		if raw == nil {
@@ -76,11 +77,11 @@ func (l messages) standings(ctx context.Context, meanings []jobs.Meaning) ([]sta
 		if err := json.Unmarshal(raw, &all[i].claim); err != nil {
 			return nil, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", keys[i], err)
 		}
-		if m := all[i].Message; m != "" && !slices.Contains(carriers, m) {
-			carriers = append(carriers, m)
+		if m := all[i].Message; m != "" {
+			carriers[m] = true
 		}
 	}
-	entries, err := l.entries(ctx, carriers)
+	entries, err := l.entries(ctx, slices.Collect(maps.Keys(carriers)))
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,9 @@ package chain
 import (
 	"context"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
+	"github.com/google/uuid"
 
 	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
@@ -62,3 +64,27 @@ func Reading(c *Client) string {
 
 // Order are the nodes that a question goes to, by their place in the list.
 func Order(c *Client, method string) []int { return c.node.order(method) }
+
+// Watched lets a test put messages into a journal as if they had been sent, each for one meaning.
+func Watched(ctx context.Context, j Journal, head abi.ChainEpoch, signed []*lotus.SignedMessage, meanings []jobs.Meaning) error {
+	log := messages{j}
+	for i, m := range signed {
+		key := messageKey(meanings[i].Alone(), 1)
+		e := entry{
+			Members: meanings[i : i+1], Miner: m.Message.To, Method: m.Message.Method, UUID: uuid.New(), Signed: m, State: jobs.MessagePushed,
+			OpenedAt: head, SignedAt: head, PushedAt: head,
+		}
+		if _, _, err := log.save(ctx, key, nil, &e); err != nil {
+			return err
+		}
+		if _, _, err := swap(ctx, j, meanings[i].String(), nil, claim{Message: key, Opening: e.UUID, At: head}); err != nil {
+			return err
+		}
+	}
+	return log.update(ctx, signed[0].Message.From, func(s *sender) bool {
+		for i, m := range signed {
+			s.Reserved[m.Message.Nonce] = reservation{Meaning: messageKey(meanings[i].Alone(), 1), At: head}
+		}
+		return true
+	})
+}

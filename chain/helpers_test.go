@@ -42,7 +42,7 @@ func actorNonce(t *testing.T, node *devnet.Node, key address.Address) uint64 {
 	return actor.Nonce
 }
 
-func rawAPI(t *testing.T, node *devnet.Node) *lotus.FullNode {
+func rawAPI(t testing.TB, node *devnet.Node) *lotus.FullNode {
 	t.Helper()
 	var api lotus.FullNode
 	closer, err := jsonrpc.NewMergeClient(t.Context(), node.URL(), lotus.Namespace, []any{&api}, nil, jsonrpc.WithErrors(lotus.Errors()))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -151,14 +153,40 @@ func (c *Client) Tend(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		errs = append(errs, c.noticeGaps(ctx, head, from, s, next))
-		for _, nonce := range s.nonces() {
-			if nonce >= next {
-				errs = append(errs, c.tendNonce(ctx, head, from, nonce, s.Reserved[nonce], nonce == next))
-			}
-		}
+		errs = append(errs, c.noticeGaps(ctx, head, from, s, next), c.tendSender(ctx, head, from, s, next))
 	}
 	return errors.Join(errs...)
+}
+
+// tendSender looks after the messages of a sender that have not landed. Their entries are read at once, and the mempool is asked of at most once about all
+// that have nothing new.
+func (c *Client) tendSender(ctx context.Context, head *lotus.TipSet, from address.Address, s *sender, next uint64) error {
+	nonces := slices.DeleteFunc(s.nonces(), func(nonce uint64) bool { return nonce < next })
+	keys := make([]string, len(nonces))
+	for i, nonce := range nonces {
+		keys[i] = s.Reserved[nonce].Meaning
+	}
+	values, err := c.log().get(ctx, keys...)
+	if err != nil {
+		return err
+	}
+	pool := sync.OnceValues(func() (uint64, error) { return c.nextInPool(ctx, from) })
+	var errs []error
+	for i, nonce := range nonces {
+		t := tended{from: from, nonce: nonce, reservation: s.Reserved[nonce], raw: values[i], first: nonce == next, pool: pool}
+		errs = append(errs, c.tendNonce(ctx, head, t))
+	}
+	return errors.Join(errs...)
+}
+
+// tended is a reserved nonce that has not landed.
+type tended struct {
+	from  address.Address
+	nonce uint64
+	reservation
+	raw   []byte                 // the entry
+	first bool                   // it holds up the others
+	pool  func() (uint64, error) // the sender's next nonce in the mempool
 }
 
 // noticeGaps reserves, for filling, unused nonces below a reserved one: a reorganisation deeper than the confidence took back a message that was settled.
@@ -179,25 +207,32 @@ func (c *Client) noticeGaps(ctx context.Context, head *lotus.TipSet, from addres
 }
 
 // tendNonce looks after one message that has not landed. The first of a sender holds up the others, so only its fee is worth raising.
-func (c *Client) tendNonce(ctx context.Context, head *lotus.TipSet, from address.Address, nonce uint64, r reservation, first bool) error {
-	e, raw, err := c.log().load(ctx, r.Meaning)
-	if err != nil {
-		return err
-	}
-	switch {
-	case !e.uses(from, nonce):
-		if c.cfg.Shared || head.Height-r.At < c.cfg.ReplaceAfter {
-			return nil // the node pushed it when it assigned the nonce; or its sender is about to sign
-		}
-		return c.fill(ctx, head, from, nonce, r)
-	case e.State.Terminal() || head.Height-max(e.PushedAt, e.SignedAt) < c.cfg.ReplaceAfter:
-		return nil
-	case first && !c.cfg.Shared:
-		if replaced, err := c.replace(ctx, head, r.Meaning, raw, e); replaced || err != nil {
+func (c *Client) tendNonce(ctx context.Context, head *lotus.TipSet, t tended) error {
+	var e *entry
+	if t.raw != nil {
+		var err error
+		if e, err = decodeEntry(t.Meaning, t.raw); err != nil {
 			return err
 		}
 	}
-	_, err = c.push(ctx, r.Meaning)
+	switch {
+	case !e.uses(t.from, t.nonce):
+		if c.cfg.Shared || head.Height-t.At < c.cfg.ReplaceAfter {
+			return nil // the node pushed it when it assigned the nonce; or its sender is about to sign
+		}
+		return c.fill(ctx, head, t.from, t.nonce, t.reservation)
+	case e.State.Terminal() || head.Height-max(e.PushedAt, e.SignedAt) < c.cfg.ReplaceAfter:
+		return nil
+	case !t.first && e.State == jobs.MessagePushed:
+		if next, err := t.pool(); err != nil || t.nonce < next {
+			return err // it waits in the mempool behind the others
+		}
+	case t.first && !c.cfg.Shared:
+		if replaced, err := c.replace(ctx, head, t.Meaning, t.raw, e); replaced || err != nil {
+			return err
+		}
+	}
+	_, err := c.push(ctx, t.Meaning)
 	return err
 }
 

@@ -35,6 +35,13 @@ var suites = []suite{
 			"are each given their next stage. Wanted at 100,000 sectors: 500 ms at most, and flat in what is not due. `rpc/poll` is calls to the Filecoin node.", false},
 	{"./jobs/queue", "WakeUp", "20x", "Waking an idle lane",
 		"From enqueueing a task to its handler's start. The peer is an asynq server with its defaults.", false},
+	{"./chain", "Batching", "1x", "Messages of 1,000 sectors",
+		"Pre-commits and commits of 1,000 sectors, one by one and in batches, on the embedded node: what the messages use and pay by its gas model (a table by " +
+			"method and sector, calibrated on a recorded network; see chain/devnet/gas.go) at a base fee held at 0.1 nanoFIL. A real network's figures differ.", true},
+	{"./chain", "ProofToPush", "100x", "From a proof to its message",
+		"From a proof that is ready to its message in the mempool at batch size 1: asking the chain, checking and pricing, journaling with fsync, signing, pushing.", false},
+	{"./chain", "Watching", "5x", "Watching 10,000 messages",
+		"An epoch's look at 10,000 messages of ten senders that wait in the mempool. `rpc/epoch` grows with senders, not with messages that have nothing new; a test holds that.", false},
 	{"./internal/e2e", "Idle", "1x", "Redis while idle",
 		"What 20 worker processes of four lanes and one scheduler ask of Redis while nothing is to be done (commands inside scripts count, too), and the share of " +
 			"one processor that it takes.", true},
