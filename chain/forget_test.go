@@ -30,18 +30,18 @@ func TestForgettable(t *testing.T) {
 	zero := big.Zero()
 	msg := &lotus.Message{To: minerAddress(1000), From: minerAddress(1001), Value: zero, GasFeeCap: zero, GasPremium: zero}
 	for name, at := range map[string]abi.ChainEpoch{"old": long, "new": lately} {
-		put("message/confirmed-"+name+"/1", entry{State: jobs.MessageConfirmed, Height: at})
-		put("message/pending-"+name+"/1", entry{State: jobs.MessagePushed, Signed: &lotus.SignedMessage{Message: *msg, Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{1}}}, SignedAt: at})
-		put("message/asked-"+name+"/1", entry{State: jobs.MessageJournaled, Asked: msg, OpenedAt: at})
-		put("message/open-"+name+"/1", entry{OpenedAt: at})
-		put("fill/f1abc/"+name, entry{State: jobs.MessageConfirmed, Height: at})
+		put("message/confirmed-"+name+"/1", &entry{State: jobs.MessageConfirmed, Height: at})
+		put("message/pending-"+name+"/1", &entry{State: jobs.MessagePushed, Signed: &lotus.SignedMessage{Message: *msg, Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{1}}}, SignedAt: at})
+		put("message/asked-"+name+"/1", &entry{State: jobs.MessageJournaled, Asked: msg, OpenedAt: at})
+		put("message/open-"+name+"/1", &entry{OpenedAt: at})
+		put("fill/f1abc/"+name, &entry{State: jobs.MessageConfirmed, Height: at})
 		for _, of := range []string{"confirmed", "pending", "asked", "open", "lost"} {
 			put(fmt.Sprintf("precommit/%s-%s/f1", of, name), claim{Message: "message/" + of + "-" + name + "/1", At: at})
 		}
 		put("commit/closed-"+name+"/f1", claim{Closed: true, At: at})
 	}
 	put("commit/settled-later/f1", claim{Message: "message/confirmed-new/1", At: long})
-	put("message/newest/1", entry{State: jobs.MessageConfirmed, Height: now})
+	put("message/newest/1", &entry{State: jobs.MessageConfirmed, Height: now})
 
 	keys := forgettable(entries)
 	slices.Sort(keys)
@@ -67,7 +67,7 @@ func TestFileJournalIsBounded(t *testing.T) {
 			key string
 			v   any
 		}{
-			{key, entry{State: jobs.MessageConfirmed, Height: height}},
+			{key, &entry{State: jobs.MessageConfirmed, Height: height}},
 			{fmt.Sprintf("precommit/s-t01000-%d/f1", n), claim{Message: key, At: height}},
 		} {
 			raw, err := json.Marshal(v.v)
