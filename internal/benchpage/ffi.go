@@ -41,6 +41,9 @@ func compareProvers(program string, sizes []string, once bool) error {
 	if err := m.compareVerifiers(&out); err != nil {
 		return err
 	}
+	if err := m.compareWarmth(&out); err != nil {
+		return err
+	}
 	if once {
 		return nil
 	}
