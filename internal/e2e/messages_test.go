@@ -36,6 +36,15 @@ func (c *cluster) messages() map[jobs.Stage]map[jobs.SectorID][]cid.Cid {
 	for _, m := range pending {
 		take(m.Cid(), &m.Message)
 	}
+	c.walk(func(_ *lotus.TipSet, name cid.Cid, m *lotus.Message) { take(name, m) })
+	return sent
+}
+
+// walk visits every message of the chain, the latest first, with the tipset that
+// includes it. It gives the head.
+func (c *cluster) walk(visit func(ts *lotus.TipSet, name cid.Cid, m *lotus.Message)) *lotus.TipSet {
+	c.t.Helper()
+	ctx := c.t.Context()
 	head, err := c.node.ChainHead(ctx)
 	require.NoError(c.t, err)
 	for ts := head; ts.Height > 0; {
@@ -43,16 +52,16 @@ func (c *cluster) messages() map[jobs.Stage]map[jobs.SectorID][]cid.Cid {
 			in, err := c.node.ChainGetBlockMessages(ctx, block)
 			require.NoError(c.t, err)
 			for _, m := range in.BlsMessages {
-				take(m.Cid(), m)
+				visit(ts, m.Cid(), m)
 			}
 			for _, m := range in.SecpkMessages {
-				take(m.Cid(), &m.Message)
+				visit(ts, m.Cid(), &m.Message)
 			}
 		}
 		ts, err = c.node.ChainGetTipSet(ctx, ts.Parents())
 		require.NoError(c.t, err)
 	}
-	return sent
+	return head
 }
 
 // members are the sectors of a message, and the stage that sends such messages; none
