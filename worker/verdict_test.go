@@ -60,9 +60,9 @@ func TestAWorldThatCannotBeMade(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	o := w.options("w0")
-	o.Child.Env = append(o.Child.Env, placeEnv+"=nonsense")
+	o.Child.Env = append(o.Child.Env, noWorldEnv+"=built for another CPU")
 	w.run(o)
 	sr := w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Faulted)
 	require.Equal(t, jobs.Busy, sr.Fault.Class)
-	require.Contains(t, sr.Fault.Text, "child process on h1: ")
+	require.Contains(t, sr.Fault.Text, "child process on h1: built for another CPU")
 }

@@ -219,7 +219,13 @@ func (p place) env(chain jobs.Chain) *jobs.Env {
 
 const placeEnv = "LPSEAL_TEST_PLACE"
 
+// noWorldEnv says why a child's world cannot be made.
+const noWorldEnv = "LPSEAL_TEST_NO_WORLD"
+
 func buildTestChild(context.Context, *Request) (*jobs.Env, error) {
+	if why := os.Getenv(noWorldEnv); why != "" {
+		return nil, errors.New(why)
+	}
 	return placeOfChild().env(nil), nil
 }
 
