@@ -140,7 +140,7 @@ func (broke) Treasury(context.Context, []abi.ActorID) (*jobs.Treasury, []*chain.
 	price := big.NewInt(1e18)
 	each := map[jobs.Stage]abi.TokenAmount{jobs.PreCommit: price, jobs.Commit: price}
 	a := jobs.Account{Available: big.Zero(), Senders: []string{"f1a"}, Deposit: price, Pledge: big.NewInt(3e18), Gas: each, MaxFee: each}
-	f := &chain.Funds{Miner: "f01000", Available: big.NewInt(5e17), Wallets: []chain.Wallet{{Roles: []string{"control"}, Key: "f1a", Balance: big.NewInt(2e18), Sends: true}}}
+	f := &chain.Funds{Miner: "f01000", Available: big.NewInt(5e17), Trouble: "its key is elsewhere", Wallets: []chain.Wallet{{Roles: []string{"control"}, Key: "f1a", Balance: big.NewInt(2e18), Sends: true}}}
 	return &jobs.Treasury{Network: jobs.Network{BlockDelay: 30 * time.Second, ChallengeDelay: 150}, Miners: map[abi.ActorID]jobs.Account{miner: a}, Senders: map[string]abi.TokenAmount{"f1a": big.NewInt(2e18)}},
 		[]*chain.Funds{f}, nil
 }
@@ -153,6 +153,7 @@ func TestMoneyRunsShort(t *testing.T) {
 	f.until(sector(1), jobs.PreCommit, time.Minute)
 	v := f.serve(func(o *web.Options) { o.Node = broke{} })
 	require.Regexp(t, `Money of t01000 will be short by 3\.000000 FIL in about 1h15m`, v.page("/"))
+	require.Contains(t, v.page("/"), "Nothing can be sent for f01000: its key is elsewhere")
 	require.Contains(t, v.page("/messages"), "1 pre-commits and 1 commits: 1.000000 FIL of deposits, 2.000000 FIL more of pledge, 2.000000 FIL of gas")
 	metrics := v.get("/metrics").body
 	for _, line := range []string{

@@ -66,13 +66,18 @@ func (t *treasurer) outlook(ctx context.Context, counted *tally) ([]jobs.Outlook
 	return jobs.Foresee(counted.owed, h.Treasury), h, nil
 }
 
-// alarms say what will be short.
+// alarms say who cannot send, and what will be short.
 func (t *treasurer) alarms(ctx context.Context, counted *tally) []alarm {
-	outlooks, _, err := t.outlook(ctx, counted)
+	outlooks, held, err := t.outlook(ctx, counted)
 	if err != nil {
 		return nil
 	}
 	var out []alarm
+	for _, f := range held.Funds {
+		if f.Trouble != "" {
+			out = append(out, alarm{fmt.Sprintf("Nothing can be sent for %s: %s", f.Miner, f.Trouble), "/messages", "Messages and money"})
+		}
+	}
 	for _, o := range outlooks {
 		if o.Short.Sign() > 0 {
 			out = append(out, alarm{fmt.Sprintf("Money of t0%d will be short by %s %s.", o.Miner, chain.FIL(o.Short), soon(o.ShortAt, t.clock.Now())), "/messages", "Messages and money"})
