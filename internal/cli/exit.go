@@ -60,7 +60,7 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.As(err, &problem) || strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
 		return exitUsage
-	case errors.Is(err, sectors.ErrNotFound):
+	case errors.Is(err, sectors.ErrNotFound), errors.Is(err, sectors.ErrNoDeal):
 		return exitNotFound
 	case errors.Is(err, jobs.ErrRefused), errors.Is(err, jobs.ErrStale), errors.Is(err, sectors.ErrConflict), errors.Is(err, sectors.ErrExists), errors.Is(err, sectors.ErrNoSpace):
 		return exitRefused

@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "try", Title: "Try and measure:"},
 	)
 	a.add(root, "daemons", a.schedulerCmd(), a.workerCmd(), a.webCmd(), a.devnetCmd())
-	a.add(root, "operate", a.sectorsCmd(), a.piecesCmd(), a.batchesCmd(), a.messagesCmd(), a.walletCmd(), a.machinesCmd(), a.storageCmd(), a.stagesCmd(), a.configCmd(), a.doctorCmd())
+	a.add(root, "operate", a.sectorsCmd(), a.piecesCmd(), a.dealsCmd(), a.batchesCmd(), a.messagesCmd(), a.walletCmd(), a.machinesCmd(), a.storageCmd(), a.stagesCmd(), a.configCmd(), a.doctorCmd())
 	a.add(root, "operate", a.proofsCmd(), a.paramsCmd())
 	a.add(root, "try", a.demoCmd(), a.benchCmd())
 	a.add(root, "", a.versionCmd(), a.childCmd(), a.generateCmd())

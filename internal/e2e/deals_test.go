@@ -157,6 +157,7 @@ func TestDealsOfAMarket(t *testing.T) {
 	a, b := post(bodies["a"]).Place, post(bodies["b"]).Place
 	require.Equal(t, a.Sector, b.Sector, "they share a sector")
 	require.EqualValues(t, 1024, b.Offset)
+	require.Contains(t, c.lpseal("deals", "show", "b"), a.Sector.String())
 	miner, err := address.NewIDAddress(1000)
 	require.NoError(t, err)
 	claims, err := c.node.StateGetClaims(t.Context(), miner, lotus.EmptyTSK)

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpseal/lpseal/internal/sectors"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+func (a *app) dealsCmd() *cobra.Command {
+	return group("deals", "See what markets gave", a.dealsListCmd(), a.dealsShowCmd())
+}
+
+func (a *app) dealsListCmd() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use:   "list",
+		Short: "List the deals that wait for a sector, the oldest first",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.join(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			open, err := c.store.OpenDeals(cmd.Context())
+			if err != nil {
+				return err
+			}
+			waiting := []jobs.Deal{}
+			for _, d := range open {
+				if d.Sector == nil && d.Refused == "" {
+					waiting = append(waiting, d.Deal)
+				}
+			}
+			now := time.Now()
+			return a.emit(waiting, func(w io.Writer) error {
+				return table(w, "DEAL\tMINER\tSIZE\tSTART\tRECEIVED\tLATEST\tPIECE", func(row func(string, ...any)) {
+					for _, d := range waiting {
+						latest := d.Received.Add(c.cfg.Policy.PackWait)
+						row("%s\tt0%d\t%d\t%s\t%s\t%s\t%s", d.ID, d.Miner, d.Piece.Size, or(epoch(d.Piece.Terms.Start), "-"), ago(d.Received, now),
+							latest.UTC().Format(time.RFC3339), d.Piece.CID)
+					}
+				})
+			})
+		},
+	})
+}
+
+func (a *app) dealsShowCmd() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use:   "show ID",
+		Short: "Say where a deal is, by the market's name of it",
+		Args:  args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			c, err := a.join(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			d, err := c.store.Deal(cmd.Context(), given[0])
+			if err != nil {
+				return err
+			}
+			status, err := c.store.StatusOf(cmd.Context(), d)
+			if err != nil {
+				return err
+			}
+			return a.emit(status, func(w io.Writer) error { return printDeal(w, d, status) })
+		},
+	})
+}
+
+func printDeal(w io.Writer, d *sectors.Deal, s jobs.DealStatus) error {
+	fmt.Fprintf(w, "%s  %s\n", s.ID, s.State)
+	if s.Why != "" {
+		fmt.Fprintf(w, "  %-12s %s\n", "because", s.Why)
+	}
+	fmt.Fprintf(w, "  %-12s %s, %d bytes in %d%s\n", "piece", d.Piece.CID, d.Piece.RawSize, d.Piece.Size, claimsText(d.Piece))
+	fmt.Fprintf(w, "  %-12s %s\n", "received", d.Received.UTC().Format(time.RFC3339))
+	if s.Place == nil {
+		return nil
+	}
+	return printPlaces(w, []jobs.PiecePlace{*s.Place})
+}
