@@ -5,5 +5,6 @@
 // sees to the second and says who must do the first.
 //
 // The API is that of Lotus v1.36 and of Curio as of August 2026, read from their sources. It was run against the stand-ins of package
-// handovertest only, which behave as those sources say; no lotus-miner and no Curio has been asked yet.
+// handovertest only, which behave as those sources say; no lotus-miner and no Curio has been asked yet
+// (docs/how-to/lotus.md tells operators).
 package handover
