@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -133,7 +132,9 @@ func (f *ParentFile) start(first, n int) *parentWindow {
 		if _, w.err = f.ReadAt(raw, int64(first)*parentBytes); w.err != nil {
 			return
 		}
-		w.list = slices.Grow(w.list, n*Parents)
+		if cap(w.list) < n*Parents {
+			w.list = make([]uint32, 0, n*Parents)
+		}
 		for ; len(raw) > 0; raw = raw[4:] {
 			w.list = append(w.list, binary.LittleEndian.Uint32(raw))
 		}
