@@ -23,7 +23,7 @@ type quote struct {
 
 // fit gives the first members that a message holds, by number and bytes.
 func (s *sending) fit(set []int) []int {
-	room := jobs.BatchBytes
+	room := jobs.MaxBatchBytes
 	for n, i := range set {
 		if room -= s.bytes(i); n > 0 && room < 0 || n == s.most() {
 			return set[:n]

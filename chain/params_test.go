@@ -164,7 +164,7 @@ func TestBytesOfMembers(t *testing.T) {
 func TestBytesOfMessage(t *testing.T) {
 	t.Parallel()
 	r := jobs.CommitRequest{Proof: make([]byte, 1920)}
-	params, err := commitParams(slices.Repeat([]jobs.CommitRequest{r}, jobs.BatchBytes/r.Bytes()), false, nil)
+	params, err := commitParams(slices.Repeat([]jobs.CommitRequest{r}, jobs.MaxBatchBytes/r.Bytes()), false, nil)
 	require.NoError(t, err)
 	most := lotus.SignedMessage{
 		Message: lotus.Message{

@@ -48,9 +48,9 @@ const (
 	// MaxBatch is how many sectors one message may carry (builtin-actors' miner,
 	// PRE_COMMIT_SECTOR_BATCH_MAX_SIZE).
 	MaxBatch = 256
-	// MaxBatchBytes is how many bytes of parameters a batch may have: Lotus takes
-	// messages of 64 KiB, and address, signature and gas figures need some of them.
-	MaxBatchBytes = 60 << 10
+	// MaxBatchBytes is how many bytes of parameters a message has for its sectors: it
+	// is at most 64 KiB, and addresses, amounts, signature and gas figures need some.
+	MaxBatchBytes = 64<<10 - 512
 )
 
 // BatchPolicy says when the sectors of a group go out together.
@@ -133,26 +133,14 @@ func messageDeadline(r *Record, s Stage, f *Facts, p *Policy) abi.ChainEpoch {
 	return sooner(r.Ticket.Epoch+p.TicketWindow-p.TicketMargin, start)
 }
 
-// Bytes that a sector adds to a message's parameters, as upper bounds: a
-// pre-commitment has two CIDs and six integers; an activation manifest has its own
-// and its pieces' headers, a CID, an allocation and a notification each.
-const (
-	preCommitBytes = 160
-	manifestBytes  = 64
-	pieceBytes     = 128
-)
-
+// messageBytes is what a sector adds to a message's parameters.
 func messageBytes(r *Record, s Stage) int {
 	if s == PreCommit {
-		return preCommitBytes
+		request := PreCommitRequest{Seal: r.Seal(), TicketEpoch: r.Ticket.Epoch, CC: r.CC()}
+		return request.Bytes()
 	}
-	bytes := manifestBytes + pieceBytes*len(r.Pieces) + len(r.PoRep)
-	for _, p := range r.Pieces {
-		for _, n := range p.Notify {
-			bytes += len(n.Payload) + len(n.Address.Bytes())
-		}
-	}
-	return bytes
+	request := CommitRequest{Seal: r.Seal(), Pieces: r.Pieces, Proof: r.PoRep}
+	return request.Bytes()
 }
 
 // BatchPlan is a batch that should go out now.

@@ -6,10 +6,6 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// BatchBytes is what a message has for the members of a batch: it is at most 64 KiB,
-// and the rest is addresses, amounts, gas figures, a signature and the heads of lists.
-const BatchBytes = 64<<10 - 512
-
 // Bytes is what the sector adds to the parameters of PreCommitSectorBatch2, exactly.
 func (r *PreCommitRequest) Bytes() int {
 	// Proof, number, CommR, ticket epoch, no deals, expiration, CommD or null.

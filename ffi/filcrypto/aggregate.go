@@ -20,6 +20,8 @@ const (
 	MaxAggregated = 819
 )
 
+var _ jobs.Aggregator = (*Prover)(nil)
+
 // Aggregate makes one SnarkPack (v2) proof of many sectors' SNARKs. All are of one
 // miner and one proof type.
 func (p *Prover) Aggregate(ctx context.Context, seals []jobs.Seal, snarks [][]byte) ([]byte, error) {
