@@ -238,25 +238,31 @@ func (s *sender) nonces() []uint64 {
 
 // update changes a sender's record by compare-and-set until it holds. change says whether there is anything to write.
 func (l messages) update(ctx context.Context, a address.Address, change func(*sender) bool) error {
-	key := senderKey(a)
 	for {
-		values, err := l.get(ctx, key)
-		if err != nil {
+		s, raw, err := l.sender(ctx, a)
+		if err != nil || !change(s) {
 			return err
 		}
-		s := sender{Reserved: map[uint64]reservation{}}
-		if values[0] != nil {
-			if err := json.Unmarshal(values[0], &s); err != nil {
-				return jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
-			}
-		}
-		if !change(&s) {
-			return nil
-		}
-		if _, ok, err := swap(ctx, l.Journal, key, values[0], &s); ok || err != nil {
+		if _, ok, err := swap(ctx, l.Journal, senderKey(a), raw, s); ok || err != nil {
 			return err
 		}
 	}
+}
+
+// sender gives one sender's record, empty if there is none, and its stored bytes.
+func (l messages) sender(ctx context.Context, a address.Address) (*sender, []byte, error) {
+	key := senderKey(a)
+	values, err := l.get(ctx, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := sender{Reserved: map[uint64]reservation{}}
+	if values[0] != nil {
+		if err := json.Unmarshal(values[0], &s); err != nil {
+			return nil, nil, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+		}
+	}
+	return &s, values[0], nil
 }
 
 // senders gives every sender's record.

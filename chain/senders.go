@@ -81,15 +81,13 @@ func (c *Client) moves(ctx context.Context, key address.Address) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	senders, err := c.log().senders(ctx)
+	s, _, err := c.log().sender(ctx, key)
 	if err != nil {
 		return false, err
 	}
-	if s := senders[key]; s != nil {
-		for nonce, r := range s.Reserved {
-			if nonce >= next && head.Height-r.At > patience*c.cfg.ReplaceAfter {
-				return false, nil
-			}
+	for nonce, r := range s.Reserved {
+		if nonce >= next && head.Height-r.At > patience*c.cfg.ReplaceAfter {
+			return false, nil
 		}
 	}
 	return true, nil
