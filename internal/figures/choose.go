@@ -70,8 +70,12 @@ func compare(a, b Figure) string {
 	if err != nil {
 		size = 0
 	}
-	return fmt.Sprintf("%s against %s of %s at %s with %d threads, measured %s",
-		took(a), took(b), b.Prover, jobs.Bytes(uint64(size)), a.Threads, a.At.UTC().Format(time.DateOnly))
+	threads := "1 thread"
+	if a.Threads != 1 {
+		threads = fmt.Sprintf("%d threads", a.Threads)
+	}
+	return fmt.Sprintf("%s against %s of %s at %s with %s, measured %s",
+		took(a), took(b), b.Prover, jobs.Bytes(uint64(size)), threads, a.At.UTC().Format(time.DateOnly))
 }
 
 func took(f Figure) time.Duration {

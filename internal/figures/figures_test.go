@@ -54,7 +54,7 @@ func TestChoose(t *testing.T) {
 		"else the largest":   {Question{Stage: jobs.SDR, Figures: append(both(jobs.SDR, small, 4, 2, 1), both(jobs.SDR, large, 4, 1, 2)...)}, jobs.NativeProver, "at 512 MiB"},
 		"a size not known":   {Question{Stage: jobs.SDR, Proof: -1, Figures: append(both(jobs.SDR, small, 4, 2, 1), both(jobs.SDR, large, 4, 1, 2)...)}, jobs.NativeProver, "at 512 MiB"},
 		"the lane's threads": {Question{Stage: jobs.SDR, Figures: append(both(jobs.SDR, large, 1, 1, 2), both(jobs.SDR, large, 4, 2, 1)...)}, ffi, "with 4 threads"},
-		"size before them":   {Question{Stage: jobs.SDR, Figures: append(both(jobs.SDR, whole, 1, 1, 2), both(jobs.SDR, large, 4, 2, 1)...)}, jobs.NativeProver, "with 1 threads"},
+		"size before them":   {Question{Stage: jobs.SDR, Figures: append(both(jobs.SDR, whole, 1, 1, 2), both(jobs.SDR, large, 4, 2, 1)...)}, jobs.NativeProver, "with 1 thread,"},
 	} {
 		if c.q.Builds == nil {
 			c.q.Builds = two
