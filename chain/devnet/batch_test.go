@@ -60,7 +60,8 @@ func TestRefusesParametersThatDoNotFit(t *testing.T) {
 	for text, params := range map[string]miner18.ProveCommitSectors3Params{
 		"no sectors to prove": {SectorProofs: [][]byte{proof}},
 		"exactly one of sector proofs or aggregate proof must be non-empty": {SectorActivations: sector},
-		"the embedded node verifies no aggregates":                          {SectorActivations: sector, AggregateProof: proof, AggregateProofType: &kind},
+		"aggregate proof type must be SnarkPackV2":                          {SectorActivations: sector, AggregateProof: proof},
+		"too few sectors addressed, addressed 1 want >= 4":                  {SectorActivations: sector, AggregateProof: proof, AggregateProofType: &kind},
 		"aggregate proof type must be null with batched proofs":             {SectorActivations: sector, SectorProofs: [][]byte{proof}, AggregateProofType: &kind},
 		"mismatched lengths: 1 sector activations, 2 proofs":                {SectorActivations: sector, SectorProofs: [][]byte{proof, proof}},
 		"unsealed CID does not match pieces": {SectorProofs: [][]byte{proof}, SectorActivations: []miner18.SectorActivationManifest{

@@ -1,6 +1,7 @@
 package devnet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,9 @@ type Config struct {
 	Accounts []Account // t0100, t0101, …; [DefaultAccounts] when empty. Their keys are the node's wallet.
 	Miners   []Miner   // [DefaultMiner] when empty
 	Verifier Verifier  // checks proofs; without one every proof is refused
+	// VerifyAggregate checks a SnarkPack (v2) proof of many seals, in their order. Only filecoin-ffi can: a binary without it has none, and refuses every
+	// aggregate with an error that names the build tag.
+	VerifyAggregate func(ctx context.Context, seals []SealInfo, aggregate []byte) error
 
 	// Dir keeps the network over restarts: a journal of its messages, replayed at start. Empty keeps it in memory.
 	Dir string

@@ -37,6 +37,30 @@ const (
 // defaultMaxFee caps gasLimit × feeCap where the caller gives no MaxFee: 0.07 FIL, as in Lotus's configuration.
 var defaultMaxFee = big.Div(big.Mul(big.NewInt(7), builtin.TokenPrecision), big.NewInt(100))
 
+// Verifying one proof by itself is 34,721,049 of a sector's gas (the FVM's price list); an aggregate is charged by steps and by proof instead.
+const (
+	gasVerifyOne        = 34_721_049
+	gasAggregatePerSeal = 449_900
+)
+
+// aggregateSteps are the price list's for 32 GiB, by the most proofs that a step covers.
+var aggregateSteps = []struct {
+	proofs int
+	gas    int64
+}{{4, 103_994_170}, {7, 112_356_810}, {13, 122_912_610}, {26, 137_559_930}, {52, 162_039_100}, {103, 210_960_780}, {205, 318_351_180}, {410, 528_274_980}}
+
+// gasAggregate is what the sectors of an aggregate cost.
+func gasAggregate(sectors int) int64 {
+	step := aggregateSteps[len(aggregateSteps)-1].gas
+	for _, s := range aggregateSteps {
+		if sectors <= s.proofs {
+			step = s.gas
+			break
+		}
+	}
+	return step + int64(sectors)*(gasProvePerSector-gasVerifyOne+gasAggregatePerSeal)
+}
+
 // storageGas is charged before anything else for having the message on chain.
 func storageGas(m *lotus.SignedMessage) int64 {
 	n, err := m.ChainLength()

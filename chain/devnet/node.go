@@ -48,7 +48,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	outer := ctx
 	ctx, cancel := context.WithCancel(outer)
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, rules: cfg.rules(), proofs: newProofs(cfg.Verifier), source: source{cfg.Secret},
+		cfg: cfg, log: cfg.Logger, rules: cfg.rules(), proofs: newProofs(&cfg), source: source{cfg.Secret},
 		wallet: map[address.Address]*lotus.Key{}, chaos: newChaos(), cancel: cancel,
 	}
 	for _, a := range cfg.Accounts {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -54,8 +55,9 @@ func vanillaDigest(proof []byte) (d [sha256.Size]byte, ok bool) {
 // proofs verifies, once for each seal and proof: a message is executed when its gas is estimated, again when it is called for others
 // in the pool, and when it is included.
 type proofs struct {
-	verifier Verifier
-	journal  *journal
+	verifier   Verifier
+	aggregates func(context.Context, []SealInfo, []byte) error
+	journal    *journal
 
 	mu      sync.Mutex
 	offered map[jobs.SectorID][]vanilla // oldest first
@@ -68,8 +70,8 @@ type vanilla struct {
 	c1     []byte
 }
 
-func newProofs(v Verifier) *proofs {
-	return &proofs{verifier: v, offered: map[jobs.SectorID][]vanilla{}, checked: map[[sha256.Size]byte]bool{}}
+func newProofs(cfg *Config) *proofs {
+	return &proofs{verifier: cfg.Verifier, aggregates: cfg.VerifyAggregate, offered: map[jobs.SectorID][]vanilla{}, checked: map[[sha256.Size]byte]bool{}}
 }
 
 // offer keeps a C1 output for the native proof that is to come.
@@ -123,6 +125,11 @@ func (p *proofs) verify(ctx context.Context, seal SealInfo, proof []byte) (good 
 	} else {
 		good = p.verifier.VerifySNARK(ctx, seal, proof) == nil
 	}
+	return p.judge(ctx, key, good)
+}
+
+// judge remembers a verdict, over restarts too.
+func (p *proofs) judge(ctx context.Context, key [sha256.Size]byte, good bool) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
@@ -130,6 +137,28 @@ func (p *proofs) verify(ctx context.Context, seal SealInfo, proof []byte) (good 
 	defer p.mu.Unlock()
 	p.checked[key] = good
 	return good, p.journal.write(entry{Verdict: &verdict{hex.EncodeToString(key[:]), good}})
+}
+
+var errNoAggregates = errors.New("this embedded node cannot verify aggregates; build lpseal with tag filcrypto (make build-ffi)")
+
+// verifyAggregate is verify for one proof of many seals.
+func (p *proofs) verifyAggregate(ctx context.Context, seals []SealInfo, aggregate []byte) (bool, error) {
+	if p.aggregates == nil {
+		return false, errNoAggregates
+	}
+	all := sha256.New()
+	for _, s := range seals {
+		one := proofKey(s, aggregate)
+		all.Write(one[:])
+	}
+	key := [sha256.Size]byte(all.Sum(nil))
+	p.mu.Lock()
+	good, known := p.checked[key]
+	p.mu.Unlock()
+	if known {
+		return good, nil
+	}
+	return p.judge(ctx, key, p.aggregates(ctx, seals, aggregate) == nil)
 }
 
 func proofKey(s SealInfo, proof []byte) (key [sha256.Size]byte) {

@@ -2,6 +2,7 @@ package devnet
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -43,7 +44,14 @@ func proveCommitSectors3(c *call, raw []byte) ([]byte, int64, error) {
 	if err := c.validatePreCommits(sectors, params.RequireActivationSuccess); err != nil {
 		return nil, 0, err
 	}
-	if err := c.verifyProofs(m, sectors, params.RequireActivationSuccess); err != nil {
+	gas := int64(gasProve + gasProvePerSector*len(sectors))
+	if len(params.AggregateProof) > 0 {
+		gas = gasProve + gasAggregate(len(sectors))
+		err = c.verifyAggregate(m, sectors, params.AggregateProof)
+	} else {
+		err = c.verifyProofs(m, sectors, params.RequireActivationSuccess)
+	}
+	if err != nil {
 		return nil, 0, err
 	}
 	if err := c.activateData(m, sectors, params.RequireActivationSuccess); err != nil {
@@ -69,7 +77,7 @@ func proveCommitSectors3(c *call, raw []byte) ([]byte, int64, error) {
 	if err := done.MarshalCBOR(&ret); err != nil {
 		return nil, 0, fmt.Errorf("encode batch return: %w", err)
 	}
-	return ret.Bytes(), gasProve + gasProvePerSector*int64(len(sectors)), nil
+	return ret.Bytes(), gas, nil
 }
 
 // activations joins the parameters with the pre-commitments they speak of.
@@ -88,7 +96,7 @@ func activations(m *miner, params *miner18.ProveCommitSectors3Params) ([]*activa
 	case (len(params.SectorProofs) == 0) == (len(params.AggregateProof) == 0):
 		return nil, abortf(exitcode.ErrIllegalArgument, "exactly one of sector proofs or aggregate proof must be non-empty")
 	case len(params.AggregateProof) > 0:
-		return nil, abortf(exitcode.ErrIllegalArgument, "aggregate seal verify failed: the embedded node verifies no aggregates")
+		return sectors, checkAggregate(params)
 	case params.AggregateProofType != nil:
 		return nil, abortf(exitcode.ErrIllegalArgument, "aggregate proof type must be null with batched proofs")
 	case len(sectors) != len(params.SectorProofs):
@@ -105,6 +113,20 @@ func activations(m *miner, params *miner18.ProveCommitSectors3Params) ([]*activa
 		sectors[i].proof = proof
 	}
 	return sectors, nil
+}
+
+// checkAggregate checks the form of an aggregate (FIP-0013).
+func checkAggregate(params *miner18.ProveCommitSectors3Params) error {
+	n := len(params.SectorActivations)
+	switch kind := params.AggregateProofType; {
+	case kind == nil || *kind != abi.RegisteredAggregationProof_SnarkPackV2:
+		return abortf(exitcode.ErrIllegalArgument, "aggregate proof type must be SnarkPackV2")
+	case n < miner18.MinAggregatedSectors:
+		return abortf(exitcode.ErrIllegalArgument, "too few sectors addressed, addressed %d want >= %d", n, miner18.MinAggregatedSectors)
+	case n > miner18.MaxAggregatedSectors:
+		return abortf(exitcode.ErrIllegalArgument, "too many sectors addressed, addressed %d want <= %d", n, miner18.MaxAggregatedSectors)
+	}
+	return nil
 }
 
 // validatePreCommits checks the time: a proof before its seed fails the message, a late one its sector.
@@ -159,6 +181,31 @@ func (c *call) verifyProofs(m *miner, sectors []*activation, all bool) error {
 	}
 	if good == 0 {
 		return abortf(exitcode.ErrIllegalArgument, "no valid proofs specified")
+	}
+	return nil
+}
+
+// verifyAggregate checks one proof for all sectors: all of them stand or fall. A sector
+// that is late was left out before its proof could be, so the aggregate fails with it.
+func (c *call) verifyAggregate(m *miner, sectors []*activation, aggregate []byte) error {
+	seals := make([]jobs.Seal, len(sectors))
+	for i, s := range sectors {
+		if s.code != exitcode.Ok {
+			return abortf(exitcode.ErrIllegalArgument, "aggregate seal verify failed: sector %d is too late", s.manifest.SectorNumber)
+		}
+		var err error
+		if seals[i], err = c.seal(m, s.precommit); err != nil {
+			return err
+		}
+	}
+	valid, err := c.proofs.verifyAggregate(c.ctx, seals, aggregate)
+	switch {
+	case errors.Is(err, errNoAggregates):
+		return abortf(exitcode.ErrIllegalArgument, "aggregate seal verify failed: %s", err)
+	case err != nil:
+		return fmt.Errorf("verify aggregate of %d sectors: %w", len(seals), err)
+	case !valid:
+		return abortf(exitcode.ErrIllegalArgument, "aggregate seal verify failed: the proof is not of these %d sectors", len(seals))
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func devnetConfig(size string, miners []string, v verifier) (devnet.Config, erro
 	if err != nil {
 		return devnet.Config{}, err
 	}
-	cfg := devnet.Config{Verifier: v}
+	cfg := devnet.Config{Verifier: v, VerifyAggregate: verifyAggregate}
 	for _, m := range miners {
 		id, err := parseMiner(m)
 		if err != nil {

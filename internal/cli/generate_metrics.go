@@ -101,7 +101,7 @@ func allMetrics(ctx context.Context) (served, scheduler, own []metric, err error
 	if scheduler, err = described(s.Collectors()); err != nil {
 		return nil, nil, nil, err
 	}
-	w, err := c.chainWorker(struct{ jobs.Chain }{}, worker.ChildConfig{})
+	w, err := c.chainWorker(struct{ jobs.Chain }{}, nil, worker.ChildConfig{})
 	if err != nil {
 		return nil, nil, nil, err
 	}

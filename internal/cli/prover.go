@@ -43,6 +43,9 @@ var provers = map[string]backend{
 	},
 }
 
+// verifyAggregate checks SnarkPack proofs; nil in a binary without filecoin-ffi, which alone can.
+var verifyAggregate func(ctx context.Context, seals []jobs.Seal, aggregate []byte) error
+
 func newBackend(name string, o backendOptions) (jobs.Prover, error) {
 	b, ok := provers[name]
 	if !ok {

@@ -3,11 +3,21 @@
 package cli
 
 import (
+	"context"
+	"log/slog"
+
 	"github.com/lpseal/lpseal/ffi/filcrypto"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 func init() {
+	verifyAggregate = func(ctx context.Context, seals []jobs.Seal, aggregate []byte) error {
+		p, err := filcrypto.New(filcrypto.Options{Parameters: proofParameters("", slog.Default().Warn)})
+		if err != nil {
+			return err
+		}
+		return p.VerifyAggregate(ctx, seals, aggregate)
+	}
 	provers[filcrypto.Name] = backend{
 		make: func(o backendOptions) (jobs.Prover, error) {
 			key, gpu := filcrypto.Build()

@@ -51,7 +51,11 @@ func (c *cluster) runScheduler(ctx context.Context, child worker.ChildConfig) er
 	if err != nil {
 		return err
 	}
-	w, err := c.chainWorker(node, child)
+	joins, err := c.aggregator(ctx, node)
+	if err != nil {
+		return err
+	}
+	w, err := c.chainWorker(node, joins, child)
 	if err != nil {
 		return err
 	}
@@ -79,9 +83,23 @@ func ended(ctx context.Context, err error) error {
 // processor.
 const chainWidth = 8
 
+// aggregator is the prover that joins proofs into aggregates, nil where this binary has
+// none or may not. Where its parameters are missing, proofs go one by one.
+func (c *cluster) aggregator(ctx context.Context, node jobs.Chain) (jobs.Prover, error) {
+	b, ok := provers["filcrypto"]
+	if !ok || c.cfg.Chain.Aggregate == "off" {
+		return nil, nil
+	}
+	network, err := node.Network(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.make(backendOptions{network: network.Name, log: c.logs.of("prover")})
+}
+
 // chainWorker serves queue chain. It has no paths: what it reads of a sector comes over
 // the file service.
-func (c *cluster) chainWorker(node jobs.Chain, child worker.ChildConfig) (*worker.Worker, error) {
+func (c *cluster) chainWorker(node jobs.Chain, joins jobs.Prover, child worker.ChildConfig) (*worker.Worker, error) {
 	alone := *c
 	cfg := *c.cfg
 	cfg.Worker.Paths = nil
@@ -90,7 +108,7 @@ func (c *cluster) chainWorker(node jobs.Chain, child worker.ChildConfig) (*worke
 	if err != nil {
 		return nil, err
 	}
-	env := c.env(nil, node, host, nil) // nothing is stored on this lane
+	env := c.env(joins, node, host, nil) // nothing is stored on this lane
 	return worker.New(worker.Options{
 		Host: c.cfg.Host.ID, Instance: c.cfg.Scheduler.Instance, Run: rand.Text(), Version: thisBuild().Version,
 		StateDir: c.cfg.Host.StateDir, Lanes: []jobs.Lane{{Class: jobs.ClassChain, Width: chainWidth}},

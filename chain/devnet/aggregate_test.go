@@ -1,0 +1,69 @@
+package devnet_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin"
+	miner18 "github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/chain/lotus"
+)
+
+// aggregateMessage proves sectors 1 to n by one proof.
+func (n *network) aggregateMessage(sectors int, proof []byte) *lotus.Message {
+	kind := abi.RegisteredAggregationProof_SnarkPackV2
+	params := &miner18.ProveCommitSectors3Params{AggregateProof: proof, AggregateProofType: &kind}
+	for number := range sectors {
+		params.SectorActivations = append(params.SectorActivations, miner18.SectorActivationManifest{SectorNumber: abi.SectorNumber(number + 1)})
+	}
+	return n.message(builtin.MethodsMiner.ProveCommitSectors3, params)
+}
+
+// preCommitFour pre-commits sectors 1 to 4 and waits for their seeds.
+func (n *network) preCommitFour() {
+	for number := range abi.SectorNumber(4) {
+		n.precommit(n.precommitInfo(number + 1))
+	}
+}
+
+func TestAggregates(t *testing.T) {
+	t.Parallel()
+	good := []byte("an aggregate")
+	var seen [][]devnet.SealInfo
+	n := start(t, func(c *devnet.Config) {
+		c.VerifyAggregate = func(_ context.Context, seals []devnet.SealInfo, aggregate []byte) error {
+			seen = append(seen, seals)
+			if !bytes.Equal(aggregate, good) {
+				return errors.New("no")
+			}
+			return nil
+		}
+	})
+	n.preCommitFour()
+	n.wantReverted(n.aggregateMessage(4, []byte("another")), 16, "aggregate seal verify failed: the proof is not of these 4 sectors")
+	n.land(n.aggregateMessage(4, good))
+	for number := range abi.SectorNumber(4) {
+		info, err := n.api.StateSectorGetInfo(n.ctx, n.miner, number+1, lotus.EmptyTSK)
+		require.NoError(t, err)
+		require.NotNil(t, info)
+	}
+	require.Len(t, seen, 2, "each aggregate was verified once, however often its message was executed")
+	for i, seal := range seen[1] {
+		require.EqualValues(t, i+1, seal.ID.Number, "in the message's order")
+		require.NotEmpty(t, seal.Seed)
+	}
+}
+
+// TestWithoutFilecoinFFI: the error says what to build.
+func TestWithoutFilecoinFFI(t *testing.T) {
+	t.Parallel()
+	n := start(t)
+	n.preCommitFour()
+	n.wantReverted(n.aggregateMessage(4, []byte("an aggregate")), 16, "build lpseal with tag filcrypto")
+}
