@@ -31,7 +31,7 @@ import (
 func TestMain(m *testing.M) {
 	lotus.PrintAddressesOf("localnet")
 	// Each check plays a whole network: rapid's own 100 of them would take the suite's time. -rapid.checks still counts.
-	if err := flag.Set("rapid.checks", "25"); err != nil {
+	if err := flag.Set("rapid.checks", "12"); err != nil {
 		panic(err)
 	}
 	flag.Parse()

@@ -15,11 +15,10 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// frozen stops a process before or after one of its steps, until it is let go.
+// frozen stops a process before one of its steps, until it is let go.
 type frozen struct {
 	mu      sync.Mutex
 	steps   int // left before the stop
-	after   bool
 	reached chan struct{}
 	thaw    chan struct{}
 }
@@ -29,15 +28,11 @@ func (f *frozen) step(do func()) error {
 	f.steps--
 	stop := f.steps == -1
 	f.mu.Unlock()
-	if stop && !f.after {
+	if stop {
 		close(f.reached)
 		<-f.thaw
 	}
 	do()
-	if stop && f.after {
-		close(f.reached)
-		<-f.thaw
-	}
 	return nil
 }
 
@@ -57,55 +52,53 @@ func (j freezingJournal) Swap(ctx context.Context, key string, old, next []byte)
 	return ok, err
 }
 
-// A process that freezes before or after any of its calls and journal writes, and wakes up when its sectors were sent in other batches or by a newer fence,
+// A process that freezes before any of its calls and journal writes, and so after the one before, and wakes up when its sectors were sent in other batches or by a newer fence,
 // sends none of them again; neither if it found them in the message of a process that died.
 func TestFrozenSender(t *testing.T) {
 	t.Parallel()
-	for _, after := range []bool{false, true} {
-		for what, thawed := range map[string]func(*testing.T, *devnet.Node, *chain.Client, []jobs.PreCommitRequest) []jobs.PreCommitRequest{
-			"others": func(t *testing.T, node *devnet.Node, c *chain.Client, pres []jobs.PreCommitRequest) []jobs.PreCommitRequest {
-				advance(t, node, 10) // it is given up
-				_, err := c.SendPreCommits(t.Context(), "b-2", pres[1:])
-				require.NoError(t, err)
-				return pres
-			},
-			"twin": func(t *testing.T, _ *devnet.Node, c *chain.Client, pres []jobs.PreCommitRequest) []jobs.PreCommitRequest {
-				_, err := c.SendPreCommits(t.Context(), "b-1", pres[:2])
-				require.NoError(t, err)
-				return pres
-			},
-			"newer fence": func(t *testing.T, node *devnet.Node, c *chain.Client, pres []jobs.PreCommitRequest) []jobs.PreCommitRequest {
-				newer := slices.Clone(pres)
-				newer[1].Meaning.Fence++
-				for range 12 { // a message of the older fence may be on its way: then it does the work
-					if sent, err := c.SendPreCommits(t.Context(), "b-2", newer[1:2]); err == nil && sent[0].Fault == nil {
-						break
-					}
-					advance(t, node, 1)
+	for what, thawed := range map[string]func(*testing.T, *devnet.Node, *chain.Client, []jobs.PreCommitRequest) []jobs.PreCommitRequest{
+		"others": func(t *testing.T, node *devnet.Node, c *chain.Client, pres []jobs.PreCommitRequest) []jobs.PreCommitRequest {
+			advance(t, node, 10) // it is given up
+			_, err := c.SendPreCommits(t.Context(), "b-2", pres[1:])
+			require.NoError(t, err)
+			return pres
+		},
+		"twin": func(t *testing.T, _ *devnet.Node, c *chain.Client, pres []jobs.PreCommitRequest) []jobs.PreCommitRequest {
+			_, err := c.SendPreCommits(t.Context(), "b-1", pres[:2])
+			require.NoError(t, err)
+			return pres
+		},
+		"newer fence": func(t *testing.T, node *devnet.Node, c *chain.Client, pres []jobs.PreCommitRequest) []jobs.PreCommitRequest {
+			newer := slices.Clone(pres)
+			newer[1].Meaning.Fence++
+			for range 12 { // a message of the older fence may be on its way: then it does the work
+				if sent, err := c.SendPreCommits(t.Context(), "b-2", newer[1:2]); err == nil && sent[0].Fault == nil {
+					break
 				}
-				return newer
-			},
-		} {
-			for _, crashed := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, after=%v, crashed=%v", what, after, crashed), func(t *testing.T) {
-					t.Parallel()
-					for steps := 0; freezeAndGoOn(t, steps, after, crashed, thawed); steps++ {
-						require.Less(t, steps, 60)
-					}
-				})
+				advance(t, node, 1)
 			}
+			return newer
+		},
+	} {
+		for _, crashed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, crashed=%v", what, crashed), func(t *testing.T) {
+				t.Parallel()
+				for steps := 0; freezeAndGoOn(t, steps, crashed, thawed); steps++ {
+					require.Less(t, steps, 60)
+				}
+			})
 		}
 	}
 }
 
 // freezeAndGoOn tells whether the process froze, so that there may be a later step to freeze at.
-func freezeAndGoOn(t *testing.T, steps int, after, crashed bool,
+func freezeAndGoOn(t *testing.T, steps int, crashed bool,
 	meanwhile func(*testing.T, *devnet.Node, *chain.Client, []jobs.PreCommitRequest) []jobs.PreCommitRequest,
 ) bool {
 	t.Helper()
 	node := startNode(t)
 	journal := newMemory()
-	f := &frozen{steps: 1 << 20, after: after, reached: make(chan struct{}), thaw: make(chan struct{})}
+	f := &frozen{steps: 1 << 20, reached: make(chan struct{}), thaw: make(chan struct{})}
 	freezing := dial(t, node, withJournal(freezingJournal{journal, f}), func(c *chain.Config) { c.API = proxy(t, node, f.step) })
 	c := dial(t, node, withJournal(journal))
 	pres := preCommitsOf(t, c, 3)
