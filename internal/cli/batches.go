@@ -55,18 +55,13 @@ func (a *app) batchesListCmd() *cobra.Command {
 		Use:   "list",
 		Short: "List the sectors that wait for a batch, what fires it and when, and the batches that are under way",
 		Args:  args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			l, err := c.batches(cmd.Context(), ended)
+		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
+			l, err := c.batches(ctx, ended)
 			if err != nil {
 				return err
 			}
 			return a.emit(l, func(w io.Writer) error { return printBatches(w, l) })
-		},
+		}),
 	}
 	cmd.Flags().IntVar(&ended, "ended", 0, "and so many that ended, the latest first")
 	return a.jsonFlag(cmd)
@@ -130,13 +125,8 @@ func (a *app) batchesFlushCmd() *cobra.Command {
 		Short: "Send what waits now, in all groups or in one",
 		Long:  "Send what waits for a batch now, in all groups or in one of those that lpseal batches list names, such as commit/t01000/8.",
 		Args:  args(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			names, err := c.flush(cmd.Context(), given)
+		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
+			names, err := c.flush(ctx, given)
 			if err != nil {
 				return err
 			}
@@ -149,7 +139,7 @@ func (a *app) batchesFlushCmd() *cobra.Command {
 				}
 				return nil
 			})
-		},
+		}),
 	})
 }
 

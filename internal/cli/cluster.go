@@ -7,6 +7,7 @@ import (
 	"os/user"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/sectors"
@@ -31,6 +32,27 @@ func (a *app) join(ctx context.Context) (*cluster, error) {
 		return nil, err
 	}
 	return a.joinAs(ctx, &l.Config)
+}
+
+// joined is what a command runs that works with a cluster.
+func (a *app) joined(run func(ctx context.Context, c *cluster, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := a.join(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		return run(cmd.Context(), c, args)
+	}
+}
+
+// daemon is joined for a command that runs until it is told to stop.
+func (a *app) daemon(run func(ctx context.Context, c *cluster) error) func(*cobra.Command, []string) error {
+	joined := a.joined(func(ctx context.Context, c *cluster, _ []string) error { return run(ctx, c) })
+	return func(cmd *cobra.Command, args []string) error {
+		secondSignalKills(cmd.Context())
+		return joined(cmd, args)
+	}
 }
 
 func (a *app) joinAs(ctx context.Context, cfg *configs.Config) (*cluster, error) {

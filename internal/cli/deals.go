@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -20,13 +21,8 @@ func (a *app) dealsListCmd() *cobra.Command {
 		Use:   "list",
 		Short: "List the deals that wait for a sector, the oldest first",
 		Args:  args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			open, err := c.store.OpenDeals(cmd.Context())
+		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
+			open, err := c.store.OpenDeals(ctx)
 			if err != nil {
 				return err
 			}
@@ -46,7 +42,7 @@ func (a *app) dealsListCmd() *cobra.Command {
 					}
 				})
 			})
-		},
+		}),
 	})
 }
 
@@ -55,22 +51,17 @@ func (a *app) dealsShowCmd() *cobra.Command {
 		Use:   "show ID",
 		Short: "Say where a deal is, by the market's name of it",
 		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			c, err := a.join(cmd.Context())
+		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
+			d, err := c.store.Deal(ctx, given[0])
 			if err != nil {
 				return err
 			}
-			defer c.close()
-			d, err := c.store.Deal(cmd.Context(), given[0])
-			if err != nil {
-				return err
-			}
-			status, err := c.store.StatusOf(cmd.Context(), d)
+			status, err := c.store.StatusOf(ctx, d)
 			if err != nil {
 				return err
 			}
 			return a.emit(status, func(w io.Writer) error { return printDeal(w, d, status) })
-		},
+		}),
 	})
 }
 

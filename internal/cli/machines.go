@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -17,13 +18,8 @@ func (a *app) machinesCmd() *cobra.Command {
 			Use:   "list",
 			Short: "List live workers, their lanes, and which prover makes each stage there",
 			Args:  args(cobra.NoArgs),
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				c, err := a.join(cmd.Context())
-				if err != nil {
-					return err
-				}
-				defer c.close()
-				workers, err := c.store.Workers(cmd.Context())
+			RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
+				workers, err := c.store.Workers(ctx)
 				if err != nil {
 					return err
 				}
@@ -31,7 +27,7 @@ func (a *app) machinesCmd() *cobra.Command {
 					workers = []jobs.Worker{}
 				}
 				return a.emit(workers, func(w io.Writer) error { return printMachines(w, workers) })
-			},
+			}),
 		}),
 		a.drainCmd("drain", "Give a worker no more work; what it has, it finishes", true),
 		a.drainCmd("resume", "Give a drained worker work again", false),
@@ -132,17 +128,12 @@ func (a *app) drainCmd(use, short string, on bool) *cobra.Command {
 		Use:   use + " HOST/INSTANCE",
 		Short: short,
 		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
+		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
 			host, instance, ok := strings.Cut(given[0], "/")
 			if !ok || !jobs.ValidSlug(host) || !jobs.ValidSlug(instance) {
 				return usage("lpseal machines list shows their names", "%q is not a worker like h1/gpu0", given[0])
 			}
-			workers, err := c.store.Workers(cmd.Context())
+			workers, err := c.store.Workers(ctx)
 			if err != nil {
 				return err
 			}
@@ -150,13 +141,13 @@ func (a *app) drainCmd(use, short string, on bool) *cobra.Command {
 			if on && !live {
 				return notFound("lpseal machines list shows those that live", "no live worker is named %s", given[0])
 			}
-			if err := c.store.SetDraining(cmd.Context(), given[0], on); err != nil {
+			if err := c.store.SetDraining(ctx, given[0], on); err != nil {
 				return err
 			}
 			return a.emit(map[string]any{"worker": given[0], "draining": on}, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "%s: %s ordered\n", given[0], use)
 				return err
 			})
-		},
+		}),
 	})
 }

@@ -60,12 +60,7 @@ func (a *app) messagesListCmd() *cobra.Command {
 		Use:   "list",
 		Short: "List messages that are not settled; with --all the settled ones after them",
 		Args:  args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
+		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			ledger, err := c.ledger()
 			if err != nil {
 				return err
@@ -75,15 +70,15 @@ func (a *app) messagesListCmd() *cobra.Command {
 				read = ledger.All
 			}
 			var l messageList
-			if l.Messages, err = read(cmd.Context()); err != nil {
+			if l.Messages, err = read(ctx); err != nil {
 				return err
 			}
 			if l.Matched = len(l.Messages); limit > 0 && l.Matched > limit {
 				l.Messages = l.Messages[:limit]
 			}
-			l.Head = c.observe(cmd.Context(), l.Messages)
+			l.Head = c.observe(ctx, l.Messages)
 			return a.emit(l, func(w io.Writer) error { return printMessages(w, l) })
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "settled ones, too")
 	cmd.Flags().IntVar(&limit, "limit", 200, "print at most this many; 0: all")
@@ -166,24 +161,19 @@ func (a *app) messagesShowCmd() *cobra.Command {
 		Short: "Show a message, or all of a sector, with members and past attempts",
 		Long:  "Show a message by its CID (that of a replaced version, too) or by its name in lpseal messages list, or all messages of a sector.",
 		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			c, err := a.join(cmd.Context())
+		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
+			found, err := c.findMessages(ctx, given[0])
 			if err != nil {
 				return err
 			}
-			defer c.close()
-			found, err := c.findMessages(cmd.Context(), given[0])
-			if err != nil {
-				return err
-			}
-			c.observe(cmd.Context(), found)
+			c.observe(ctx, found)
 			return a.emit(found, func(w io.Writer) error {
 				for i := range found {
 					printMessage(w, &found[i])
 				}
 				return nil
 			})
-		},
+		}),
 	})
 }
 

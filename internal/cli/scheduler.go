@@ -20,15 +20,9 @@ func (a *app) schedulerCmd() *cobra.Command {
 		Use:   "scheduler",
 		Short: "Run the poller: it moves sectors on and sends messages",
 		Args:  args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			secondSignalKills(cmd.Context())
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			return c.runScheduler(cmd.Context(), a.childConfig())
-		},
+		RunE: a.daemon(func(ctx context.Context, c *cluster) error {
+			return c.runScheduler(ctx, a.childConfig())
+		}),
 	}
 	a.configFlag(cmd, "instance", "scheduler.instance", "name of this scheduler on its host")
 	a.configFlag(cmd, "host", "host.id", "name of this host")

@@ -40,14 +40,9 @@ func (a *app) listCmd() *cobra.Command {
 		Use:   "list",
 		Short: "List sectors, with a summary",
 		Args:  args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			return a.list(cmd.Context(), c, f)
-		},
+		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
+			return a.list(ctx, c, f)
+		}),
 	}
 	cmd.Flags().StringVar(&f.miner, "miner", "", "only this miner's")
 	cmd.Flags().StringVar(&f.state, "state", "", "only open, held, committed, proven or removed ones")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -85,13 +86,8 @@ func (a *app) storageListCmd() *cobra.Command {
 		Use:   "list",
 		Short: "List the paths that live workers serve",
 		Args:  args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			workers, err := c.store.Workers(cmd.Context())
+		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
+			workers, err := c.store.Workers(ctx)
 			if err != nil {
 				return err
 			}
@@ -102,7 +98,7 @@ func (a *app) storageListCmd() *cobra.Command {
 						continue // several workers of one host share it
 					}
 					seen[p.ID] = true
-					held, err := c.store.Reservations(cmd.Context(), p.ID)
+					held, err := c.store.Reservations(ctx, p.ID)
 					if err != nil {
 						return err
 					}
@@ -117,6 +113,6 @@ func (a *app) storageListCmd() *cobra.Command {
 					}
 				})
 			})
-		},
+		}),
 	})
 }

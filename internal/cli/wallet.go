@@ -33,26 +33,21 @@ func (a *app) balancesCmd() *cobra.Command {
 and what keeps one from being used. The forecast makes the payments of all sectors in the pipeline at today's prices and base fee, when they are due at the
 pace of the sectors at hand, and says whether, when and by how much money will be short.`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
+		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			if len(c.cfg.Miners) == 0 {
 				return usage("add one to the configuration: miners: [{id: t01000}]", "no miner is configured")
 			}
-			node, err := c.dial(cmd.Context())
+			node, err := c.dial(ctx)
 			if err != nil {
 				return err
 			}
 			defer node.Close()
-			m, err := c.money(cmd.Context(), node)
+			m, err := c.money(ctx, node)
 			if err != nil {
 				return err
 			}
 			return a.emit(m, func(w io.Writer) error { return printMoney(w, m, time.Now()) })
-		},
+		}),
 	})
 }
 

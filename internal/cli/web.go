@@ -23,19 +23,14 @@ func (a *app) webCmd() *cobra.Command {
 		Use:   "web",
 		Short: "Serve the pages of the pipeline and of the queues",
 		Args:  args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
+		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			l, err := c.listenWeb()
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(a.out, "http://%s/\n", l.Addr())
-			return c.runWeb(cmd.Context(), l)
-		},
+			return c.runWeb(ctx, l)
+		}),
 	}
 	a.configFlag(cmd, "listen", "web.listen", "address of the pages")
 	return cmd

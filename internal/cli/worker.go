@@ -24,15 +24,9 @@ func (a *app) workerCmd() *cobra.Command {
 		Use:   "worker",
 		Short: "Run a worker: it seals on this host's lanes and serves its storage paths",
 		Args:  args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			secondSignalKills(cmd.Context())
-			c, err := a.join(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			return c.runWorker(cmd.Context(), a.childConfig())
-		},
+		RunE: a.daemon(func(ctx context.Context, c *cluster) error {
+			return c.runWorker(ctx, a.childConfig())
+		}),
 	}
 	a.configFlag(cmd, "instance", "worker.instance", "name of this worker on its host")
 	a.configFlag(cmd, "host", "host.id", "name of this host")
