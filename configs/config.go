@@ -91,7 +91,7 @@ type Policy struct {
 
 // Batch is [jobs.BatchPolicy] as an operator writes it.
 type Batch struct {
-	Max   int           `key:"max" doc:"Sectors in one message at most, up to 256; 1 sends each alone. A message is at most 64 KiB in any case."`
+	Max   int           `key:"max" doc:"Sectors in one batch at most: pre-commits up to 256, proofs up to 819 (an aggregate's most). 1 sends each alone. A message is at most 64 KiB in any case."`
 	Wait  time.Duration `key:"wait" doc:"How long the first sector that is ready waits for others; 0s sends at once."`
 	Slack time.Duration `key:"slack" doc:"A batch goes this long before its nearest deadline, however few are in it."`
 }

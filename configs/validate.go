@@ -186,9 +186,10 @@ func (k *check) policy(p *Policy) {
 	if p.TicketLookback+p.TicketMargin >= p.TicketWindow {
 		k.fail("policy.ticket_window", p.TicketWindow, "no epoch is left between drawing the ticket and the deadline", "keep ticket_lookback + ticket_margin below ticket_window")
 	}
+	most := map[string]int{"policy.precommit_batch": jobs.MaxBatch, "policy.commit_batch": jobs.MaxAggregate}
 	for key, b := range map[string]Batch{"policy.precommit_batch": p.PreCommits, "policy.commit_batch": p.Commits} {
-		if b.Max < 1 || b.Max > jobs.MaxBatch {
-			k.fail(key+".max", b.Max, "not a size of batches", fmt.Sprintf("write 1 to %d, which the miner actor takes at most", jobs.MaxBatch))
+		if b.Max < 1 || b.Max > most[key] {
+			k.fail(key+".max", b.Max, "not a size of batches", fmt.Sprintf("write 1 to %d, which the miner actor takes at most", most[key]))
 		}
 		for name, d := range map[string]time.Duration{".wait": b.Wait, ".slack": b.Slack} {
 			if d < 0 {

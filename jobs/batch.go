@@ -48,6 +48,8 @@ const (
 	// MaxBatch is how many sectors one message may carry (builtin-actors' miner,
 	// PRE_COMMIT_SECTOR_BATCH_MAX_SIZE).
 	MaxBatch = 256
+	// MaxAggregate is how many proofs one aggregate may join (FIP-0013).
+	MaxAggregate = 819
 	// MaxBatchBytes is how many bytes of parameters a message has for its sectors: it
 	// is at most 64 KiB, and addresses, amounts, signature and gas figures need some.
 	MaxBatchBytes = 64<<10 - 512
@@ -59,6 +61,9 @@ type BatchPolicy struct {
 	Bytes int           // of parameters in one message, at most
 	Wait  time.Duration // after the first of them became ready; 0 sends each at once
 	Slack time.Duration // before the nearest deadline
+	// Aggregated says that the proofs of a batch may be joined into one, so that they
+	// do not fill a message. Where plain ones turn out cheaper, the batch takes several.
+	Aggregated bool
 }
 
 // Candidate is a sector that may go into a batch now.
@@ -89,7 +94,7 @@ const (
 
 // NewCandidate describes a sector for which [Decide] gave a batched action.
 func NewCandidate(r *Record, e Scheduled, f *Facts, p *Policy) Candidate {
-	return Candidate{Record: r, Event: e, Fire: fires(r, e, f, p), Bytes: messageBytes(r, e.Stage)}
+	return Candidate{Record: r, Event: e, Fire: fires(r, e, f, p), Bytes: messageBytes(r, e.Stage, p)}
 }
 
 func fires(r *Record, e Scheduled, f *Facts, p *Policy) Fire {
@@ -134,12 +139,15 @@ func messageDeadline(r *Record, s Stage, f *Facts, p *Policy) abi.ChainEpoch {
 }
 
 // messageBytes is what a sector adds to a message's parameters.
-func messageBytes(r *Record, s Stage) int {
+func messageBytes(r *Record, s Stage, p *Policy) int {
 	if s == PreCommit {
 		request := PreCommitRequest{Seal: r.Seal(), TicketEpoch: r.Ticket.Epoch, CC: r.CC()}
 		return request.Bytes()
 	}
 	request := CommitRequest{Seal: r.Seal(), Pieces: r.Pieces, Proof: r.PoRep}
+	if p.Batch(s).Aggregated {
+		return request.ManifestBytes()
+	}
 	return request.Bytes()
 }
 

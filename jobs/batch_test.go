@@ -212,3 +212,17 @@ func TestABatchIsReadBackAsItWasWritten(t *testing.T) {
 	_, err = ParseBatch(fields)
 	require.ErrorContains(t, err, "unknown field")
 }
+
+// TestJoinedProofsFillNoMessage: thirty proofs of 32 GiB fill a message, eight hundred
+// joined ones do not.
+func TestJoinedProofsFillNoMessage(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, Commit)
+	r.PoRep = make([]byte, 1920)
+	plain := NewCandidate(r, Scheduled{Stage: Commit}, f, p).Bytes
+	p.Commits.Aggregated = true
+	joined := NewCandidate(r, Scheduled{Stage: Commit}, f, p).Bytes
+	require.Greater(t, plain, 1920)
+	require.Less(t, plain-joined, 1930)
+	require.Less(t, joined*MaxAggregate, MaxBatchBytes)
+}

@@ -109,8 +109,10 @@ func (c *cluster) scheduler(node jobs.Chain, name string) (*scheduler.Scheduler,
 			ranges[abi.ActorID(m.ID)] = append(ranges[abi.ActorID(m.ID)], sectors.Range{From: r.First, To: r.Last})
 		}
 	}
+	policy := c.cfg.Policy.Jobs()
+	policy.Commits.Aggregated = c.aggregates()
 	return scheduler.New(scheduler.Options{
-		Store: c.store, Queues: c.queues, Chain: node, Policy: c.cfg.Policy.Jobs(),
+		Store: c.store, Queues: c.queues, Chain: node, Policy: policy,
 		Log: c.logs.of("scheduler"), Period: c.cfg.Scheduler.Period, Name: name, Ranges: ranges, Synthetic: synthetic,
 	})
 }

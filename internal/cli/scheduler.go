@@ -80,15 +80,20 @@ const chainWidth = 8
 // aggregator is the prover that joins proofs into aggregates, nil where this binary has
 // none or may not. Where its parameters are missing, proofs go one by one.
 func (c *cluster) aggregator(ctx context.Context, node jobs.Chain) (jobs.Prover, error) {
-	b, ok := provers["filcrypto"]
-	if !ok || c.cfg.Chain.Aggregate == "off" {
+	if !c.aggregates() {
 		return nil, nil
 	}
 	network, err := node.Network(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return b.make(backendOptions{network: network.Name, log: c.logs.of("prover")})
+	return newBackend("filcrypto", backendOptions{network: network.Name, log: c.logs.of("prover")})
+}
+
+// aggregates says that this binary can join proofs, and may.
+func (c *cluster) aggregates() bool {
+	_, ok := provers["filcrypto"]
+	return ok && c.cfg.Chain.Aggregate != "off"
 }
 
 // chainWorker serves queue chain. It has no paths: what it reads of a sector comes over
