@@ -50,6 +50,9 @@ func SendUnchecked(c *Client, ctx context.Context, batch string, rs []jobs.Commi
 	return s.post(ctx, head, &quote{set, msg, big.Zero()})
 }
 
+// Push lets a test push a message of the journal, as one who read it a moment ago.
+func Push(c *Client, ctx context.Context, key string) (string, error) { return c.push(ctx, key) }
+
 // Told lets a test bring a notification of a head, late or not.
 func Told(c *Client, head *lotus.TipSet, reverted bool) { c.setHead(head, reverted) }
 

@@ -209,3 +209,19 @@ func TestOfferVanilla(t *testing.T) {
 	require.NoError(t, err)
 	require.Error(t, lotusNode.OfferVanilla(t.Context(), id, nil))
 }
+
+// Another process may settle a message between the look at it and its push: then there is nothing to push, and nothing wrong.
+func TestAMessageSettledBeforeItIsPushedAgain(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, c, 1)
+	sent, err := sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	advance(t, node, 12)
+	require.NoError(t, c.Tend(t.Context()))
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
+	again, err := chain.Push(c, t.Context(), aloneKey(pre.Meaning))
+	require.NoError(t, err)
+	require.Equal(t, sent, again)
+}

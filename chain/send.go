@@ -178,6 +178,9 @@ func (c *Client) push(ctx context.Context, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if e != nil && e.State.Terminal() {
+		return e.name(), nil // it was settled meanwhile, and its bytes are gone
+	}
 	if e == nil || e.Signed == nil {
 		return "", jobs.Failf(jobs.Bug, "message journal: entry %s lost what was written to it; check the journal's storage", key)
 	}

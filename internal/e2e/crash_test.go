@@ -142,16 +142,18 @@ func (k crashCase) ended(c *cluster, r *jobs.Record) {
 	}
 	for s, sr := range r.Stages {
 		attempts := 1
-		if k.role == crash.Child && s == stage || unreached(s, sr) {
+		if k.role == crash.Child && s == stage {
 			attempts = 2
 		}
-		require.Equal(t, attempts, sr.Attempt, "attempts of %s", s)
+		if !unreached(s, sr) {
+			require.Equal(t, attempts, sr.Attempt, "attempts of %s", s)
+		}
 		require.Equal(t, 1, sr.Fence, "%s was not rolled back", s)
 	}
 }
 
 // unreached says that commit asked for C1's output while the worker was dead that
-// serves it.
+// serves it: once or more, for a retry in a batch waits for nobody.
 func unreached(s jobs.Stage, sr jobs.StageRecord) bool {
 	return s == jobs.Commit && sr.Fault != nil && sr.Fault.Class == jobs.Transient && strings.Contains(sr.Fault.Text, "file service of host h1")
 }

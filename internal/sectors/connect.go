@@ -34,14 +34,14 @@ type Options struct {
 	// CAFile has the certificates, in PEM, that TLS servers are checked against,
 	// instead of the system's.
 	CAFile string
-	// Timeout bounds one answer; 0 means 1 s. A task's lease lasts 30 s, so a slow
-	// Redis must be noticed long before.
+	// Timeout bounds one answer; 0 means 3 s. A task's lease lasts 30 s, so a slow
+	// Redis must be noticed long before; a busy machine must not look like one.
 	Timeout time.Duration
 }
 
 const (
-	dialTimeout    = 2 * time.Second
-	defaultTimeout = time.Second
+	dialTimeout    = 5 * time.Second
+	defaultTimeout = 3 * time.Second
 	maxRetries     = 1
 )
 
