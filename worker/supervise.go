@@ -74,7 +74,8 @@ func (d *delivery) judged(ctx context.Context, err error) (outcome, error) {
 	if errors.As(err, &full) {
 		return outcome{fault: full.fault, alien: full.forNow}, nil
 	}
-	if fault, ok := classify(ctx, err); ok && !errors.As(err, &record) {
+	unknown := errors.As(err, &record) || errors.Is(err, errNoAnswer)
+	if fault, ok := classify(ctx, err); ok && !unknown {
 		return failed(fault), nil
 	}
 	return outcome{}, err

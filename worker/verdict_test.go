@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,4 +67,17 @@ func TestAWorldThatCannotBeMade(t *testing.T) {
 	sr := w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Faulted)
 	require.Equal(t, jobs.Busy, sr.Fault.Class)
 	require.Contains(t, sr.Fault.Text, "child process on h1: built for another CPU")
+}
+
+// TestAChildThatDoesNotAnswer may have the work or not: the queue brings it again, and
+// the folder's lock tells. The sector has nothing to do with it.
+func TestAChildThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	d := &delivery{}
+	o, err := d.judged(t.Context(), fmt.Errorf("engage: %w", errNoAnswer))
+	require.ErrorIs(t, err, errNoAnswer)
+	require.Nil(t, o.fault)
+	o, err = d.judged(t.Context(), syscall.ENOSPC)
+	require.NoError(t, err)
+	require.Equal(t, jobs.Busy, o.fault.Class)
 }

@@ -138,7 +138,7 @@ func TestAChildOutlivesItsWorker(t *testing.T) {
 			c.scheduler("s1")
 			c.alive(2)
 			id := c.seal(jobs.RowOf(jobs.SDR))
-			work, group := c.freeze()
+			work, group := c.freeze(w)
 			if sig == syscall.SIGTERM {
 				require.NoError(t, w.stop(sig))
 				require.NoError(t, syscall.Kill(-group, 0), "the child of %s died with its worker", work)
@@ -168,9 +168,23 @@ func TestAChildOutlivesItsWorker(t *testing.T) {
 	}
 }
 
-// freeze stops the first child that has not finished yet, and gives its work id and
-// process group.
-func (c *cluster) freeze() (work string, group int) {
+// given says whether a worker told of handing a work to a child.
+func given(t testing.TB, log, work string) bool {
+	t.Helper()
+	b, err := os.ReadFile(log)
+	require.NoError(t, err)
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, "given to a child") && strings.Contains(line, "task="+work+".d") {
+			return true
+		}
+	}
+	return false
+}
+
+// freeze stops the first child of a worker that has not finished yet, and gives its work
+// id and process group. One that has yet to tell the worker that it took the work would
+// leave the worker waiting for that.
+func (c *cluster) freeze(w *daemon) (work string, group int) {
 	c.t.Helper()
 	c.until("a child to freeze", func() bool {
 		names, err := filepath.Glob(filepath.Join(c.dir, "h1", "state", "work", "*", "status.json"))
@@ -182,7 +196,7 @@ func (c *cluster) freeze() (work string, group int) {
 				Ended bool
 			}
 			b, err := os.ReadFile(name)
-			if err != nil || json.Unmarshal(b, &status) != nil || status.Ended || syscall.Kill(-status.Group, syscall.SIGSTOP) != nil {
+			if err != nil || json.Unmarshal(b, &status) != nil || status.Ended || !given(c.t, w.log, status.Work) || syscall.Kill(-status.Group, syscall.SIGSTOP) != nil {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(filepath.Dir(name), "result.json")); errors.Is(err, os.ErrNotExist) {
