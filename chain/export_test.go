@@ -9,6 +9,7 @@ import (
 
 	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 )
 
 // FreshHead lets a test make the client look at the head now.
@@ -72,7 +73,7 @@ func Order(c *Client, method string) []int { return c.node.order(method) }
 func Watched(ctx context.Context, j Journal, head abi.ChainEpoch, signed []*lotus.SignedMessage, meanings []jobs.Meaning) error {
 	log := messages{j}
 	for i, m := range signed {
-		key := messageKey(meanings[i].Alone(), 1)
+		key := messageKey(jobstest.Alone(meanings[i]), 1)
 		e := entry{
 			Members: meanings[i : i+1], Miner: m.Message.To, Method: m.Message.Method, UUID: uuid.New(), Signed: m, State: jobs.MessagePushed,
 			OpenedAt: head, SignedAt: head, PushedAt: head,
@@ -86,7 +87,7 @@ func Watched(ctx context.Context, j Journal, head abi.ChainEpoch, signed []*lotu
 	}
 	return log.update(ctx, signed[0].Message.From, func(s *sender) bool {
 		for i, m := range signed {
-			s.Reserved[m.Message.Nonce] = reservation{Meaning: messageKey(meanings[i].Alone(), 1), At: head}
+			s.Reserved[m.Message.Nonce] = reservation{Meaning: messageKey(jobstest.Alone(meanings[i]), 1), At: head}
 		}
 		return true
 	})

@@ -12,15 +12,16 @@ import (
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 )
 
 // sendPreCommit sends a batch of one.
 func sendPreCommit(ctx context.Context, c *chain.Client, r jobs.PreCommitRequest) (string, error) {
-	return alone(c.SendPreCommits(ctx, r.Meaning.Alone(), []jobs.PreCommitRequest{r}))
+	return alone(c.SendPreCommits(ctx, jobstest.Alone(r.Meaning), []jobs.PreCommitRequest{r}))
 }
 
 func sendCommit(ctx context.Context, c *chain.Client, r jobs.CommitRequest) (string, error) {
-	return alone(c.SendCommits(ctx, r.Meaning.Alone(), []jobs.CommitRequest{r}, nil))
+	return alone(c.SendCommits(ctx, jobstest.Alone(r.Meaning), []jobs.CommitRequest{r}, nil))
 }
 
 // alone gives what became of the one member, a fault as an error.
@@ -52,4 +53,4 @@ func rawAPI(t testing.TB, node *devnet.Node) *lotus.FullNode {
 }
 
 // aloneKey is the journal key of the first message of a batch of one.
-func aloneKey(m jobs.Meaning) string { return "message/" + m.Alone() + "/1" }
+func aloneKey(m jobs.Meaning) string { return "message/" + jobstest.Alone(m) + "/1" }

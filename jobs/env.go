@@ -274,11 +274,6 @@ func (m Meaning) String() string {
 	return string(m.Stage) + "/" + m.ID.String() + "/f" + itoa(m.Fence)
 }
 
-// Alone names the batch of one that a stage sends for a sector by itself.
-func (m Meaning) Alone() string {
-	return "b-" + string(m.Stage) + "-" + m.ID.String() + "-f" + itoa(m.Fence)
-}
-
 // PreCommitRequest is one sector's pre-commitment.
 type PreCommitRequest struct {
 	Meaning     Meaning

@@ -241,7 +241,7 @@ func (p *pipeline) result(r *jobs.Record, s jobs.Stage) (out jobs.Result) {
 		out.CommR, err = commcid.ReplicaCommitmentV1ToCID(sum[:])
 	case jobs.PreCommit:
 		var sent []jobs.Sent
-		sent, err = p.chain.SendPreCommits(p.ctx, r.Meaning(s).Alone(), []jobs.PreCommitRequest{{Meaning: r.Meaning(s), Seal: r.Seal(), TicketEpoch: r.Ticket.Epoch}})
+		sent, err = p.chain.SendPreCommits(p.ctx, jobstest.Alone(r.Meaning(s)), []jobs.PreCommitRequest{{Meaning: r.Meaning(s), Seal: r.Seal(), TicketEpoch: r.Ticket.Epoch}})
 		require.NoError(p.t, err)
 		out.Message = sent[0].Message
 	case jobs.C1:
@@ -252,7 +252,7 @@ func (p *pipeline) result(r *jobs.Record, s jobs.Stage) (out jobs.Result) {
 		out.Stored = &jobs.Stored{Path: "path-h1"}
 	case jobs.Commit:
 		var sent []jobs.Sent
-		sent, err = p.chain.SendCommits(p.ctx, r.Meaning(s).Alone(), []jobs.CommitRequest{{Meaning: r.Meaning(s), Seal: r.Seal(), Proof: r.PoRep}}, nil)
+		sent, err = p.chain.SendCommits(p.ctx, jobstest.Alone(r.Meaning(s)), []jobs.CommitRequest{{Meaning: r.Meaning(s), Seal: r.Seal(), Proof: r.PoRep}}, nil)
 		require.NoError(p.t, err)
 		out.Message = sent[0].Message
 	case jobs.RecoverLocate:

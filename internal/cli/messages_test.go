@@ -17,6 +17,7 @@ import (
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/redistest"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 )
 
 // bridge is a Redis, an embedded node whose epochs the test makes, and a sender of messages.
@@ -102,7 +103,7 @@ func (b *bridge) preCommit(number abi.SectorNumber) (id jobs.SectorID, name stri
 	ticket, err := b.sender.Ticket(b.t.Context(), 1000, head.Epoch-900)
 	require.NoError(b.t, err)
 	m := jobs.Meaning{Stage: jobs.PreCommit, ID: id, Fence: 1}
-	sent, err := b.sender.SendPreCommits(b.t.Context(), m.Alone(), []jobs.PreCommitRequest{{
+	sent, err := b.sender.SendPreCommits(b.t.Context(), jobstest.Alone(m), []jobs.PreCommitRequest{{
 		Meaning: m, Seal: jobs.Seal{ID: id, Proof: proof, Ticket: ticket, CommD: commD, CommR: commR}, TicketEpoch: head.Epoch - 900, CC: true,
 	}})
 	require.NoError(b.t, err)

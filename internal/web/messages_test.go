@@ -16,6 +16,7 @@ import (
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/internal/web"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 )
 
 // sealers is an embedded node, and a client that sends its messages for the fleet's sectors.
@@ -57,7 +58,7 @@ func (s *sealers) send(id jobs.SectorID) string {
 	require.NoError(s.f.t, err)
 	m := jobs.Meaning{Stage: jobs.PreCommit, ID: id, Fence: 1}
 	seal := jobs.Seal{ID: id, Proof: abi.RegisteredSealProof_StackedDrg32GiBV1_1, Ticket: ticket, CommR: commitment("CommR", id)}
-	sent, err := s.SendPreCommits(s.f.ctx, m.Alone(), []jobs.PreCommitRequest{{Meaning: m, Seal: seal, TicketEpoch: head.Epoch - 900, CC: true}})
+	sent, err := s.SendPreCommits(s.f.ctx, jobstest.Alone(m), []jobs.PreCommitRequest{{Meaning: m, Seal: seal, TicketEpoch: head.Epoch - 900, CC: true}})
 	require.NoError(s.f.t, err)
 	require.Nil(s.f.t, sent[0].Fault)
 	return sent[0].Message
