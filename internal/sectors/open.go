@@ -10,13 +10,19 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// farFuture is after every look that is ever due: all open sectors are due before.
+// farFuture is after every look that is ever due.
 var farFuture = time.UnixMilli(1 << 52)
+
+// Open gives every sector in the pipeline: one read of an index, where a scan of all keys
+// would grow with the finished ones.
+func (s *Store) Open(ctx context.Context) ([]jobs.SectorID, error) {
+	return s.Due(ctx, farFuture, 0)
+}
 
 // AnyOpen says whether a record in the pipeline other than one fits. A record that cannot be
 // read does: it may be a newer lpseal's. It reads every open record: it is for rare questions.
 func (s *Store) AnyOpen(ctx context.Context, but jobs.SectorID, fits func(*jobs.Record) bool) (bool, error) {
-	ids, err := s.Due(ctx, farFuture, 0)
+	ids, err := s.Open(ctx)
 	if err != nil {
 		return false, fmt.Errorf("any open sector: %w", err)
 	}

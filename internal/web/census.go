@@ -140,15 +140,11 @@ func (c *census) take(ctx context.Context) (*tally, error) {
 	return t, nil
 }
 
-// farFuture is after every look that is ever due, so that Due gives every open sector:
-// one read of an index, where a scan of all keys would grow with the finished ones.
-var farFuture = time.UnixMilli(1 << 52)
-
 // everyDone is more than any miner has.
 const everyDone = 1 << 40
 
 func (c *census) count(ctx context.Context) (*tally, error) {
-	ids, err := c.store.Due(ctx, farFuture, 0)
+	ids, err := c.store.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
