@@ -44,7 +44,7 @@ cross: ## build for every supported platform, without cgo
 	@for os in linux darwin; do for arch in amd64 arm64; do \
 		echo "build $$os/$$arch"; CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -o /dev/null ./cmd/lpseal || exit 1; done; done
 
-bench: build ## measure, and write docs/benchmarks.md
+bench: build ## measure the pipeline, and write its part of docs/benchmarks.md
 	.ci/bench
 
 vuln: ## look for known vulnerabilities; skipped, with the reason, if the database cannot be reached
@@ -76,7 +76,7 @@ test-ffi: params-ffi ## run the tests of the prover filcrypto, with real proofs
 test-large: ffi ## seal 512 MiB by either prover and compare every file (minutes, 8 GB of disk)
 	go test -tags filcrypto,nofvm,large -run TestLarge -v -count 1 -timeout 120m ./ffi/filcrypto
 
-bench-ffi: build-ffi params-ffi ## compare the provers, and write docs/benchmarks-ffi.md (SIZES=8MiB,512MiB)
+bench-ffi: build-ffi params-ffi ## compare the provers, and write their part of docs/benchmarks.md (SIZES=8MiB,512MiB)
 	GOWORK=off go run ./internal/benchpage --ffi bin/lpseal --sizes $(or $(SIZES),8MiB$(comma)512MiB) $(BENCH_FFI_FLAGS)
 
 demo-ffi: params-ffi ## the demo with real Groth16 proofs, verified by the embedded node in pure Go

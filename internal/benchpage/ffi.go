@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 )
-
-const ffiPage = "docs/benchmarks-ffi.md"
 
 // comparison is one line of a table: what both provers took for the same work.
 type comparison struct {
@@ -19,7 +16,7 @@ type comparison struct {
 }
 
 // compareProvers does the same work with both provers, on one core and on all, and
-// writes the page.
+// writes their part of the page.
 func compareProvers(program string, sizes []string, once bool) error {
 	m, err := newMeter(program, once)
 	if err != nil {
@@ -27,7 +24,7 @@ func compareProvers(program string, sizes []string, once bool) error {
 	}
 	defer m.close()
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "# Benchmarks of the provers\n\nWritten by `make bench-ffi`: the pure-Go prover beside filecoin-ffi, built for this CPU, each sealing the same sector of committed capacity "+
+	fmt.Fprintf(&out, "## The provers\n\nWritten by `make bench-ffi`: the pure-Go prover beside filecoin-ffi, built for this CPU, each sealing the same sector of committed capacity "+
 		"in the same run, with the graph's parent cache there. Files lie in %s. Figures are of one machine, and a busy one makes them worse; ratios outlive it. "+
 		"Above 1, the pure-Go prover is that many times as fast.\n\n| | |\n|---|---|\n", m.where)
 	for _, row := range machine() {
@@ -47,7 +44,7 @@ func compareProvers(program string, sizes []string, once bool) error {
 	if once {
 		return nil
 	}
-	return os.WriteFile(ffiPage, out.Bytes(), 0o644)
+	return writePart(proversPart, out.String())
 }
 
 // compareSize writes the two tables of a sector size.
@@ -67,7 +64,7 @@ func (m *meter) compareSize(w io.Writer, size string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n## %s, one core\n\n`taskset -c %s %s`, then the same with `filcrypto`\n\n", size, benchCore, strings.Join(m.sealLine(size, "native", 1), " "))
+	fmt.Fprintf(w, "\n### %s, one core\n\n`taskset -c %s %s`, then the same with `filcrypto`\n\n", size, benchCore, strings.Join(m.sealLine(size, "native", 1), " "))
 	table(w, append([]comparison{tree, {"sdr", ours.Seconds.SDR, theirs.Seconds.SDR, "1.0"}, {"sdr, each of two sectors in lockstep", pair, theirs.Seconds.SDR, ""}}, later(ours, theirs)...))
 	fmt.Fprintf(w, "\nTwo sectors in lockstep (`%s`): %.2f times as fast for each as one alone; 1.8 is wanted. What bounds it: a label is 20 blocks, a block 32 SHA256RNDS2, "+
 		"and CPUs begin one in two cycles but give its result after four; so two sectors take 2,560 cycles for a label of each at the least, which one sector alone takes too "+
@@ -80,7 +77,7 @@ func (m *meter) compareSize(w io.Writer, size string) error {
 	if tree, err = m.treeD(size, false); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n## %s, all cores\n\n`%s`, then the same with `filcrypto`, whose sdr is the faster of its one-core and its multicore mode\n\n", size, strings.Join(m.sealLine(size, "native", 0), " "))
+	fmt.Fprintf(w, "\n### %s, all cores\n\n`%s`, then the same with `filcrypto`, whose sdr is the faster of its one-core and its multicore mode\n\n", size, strings.Join(m.sealLine(size, "native", 0), " "))
 	sdr := comparison{"sdr", ours.Seconds.SDR, math.Min(theirs.Seconds.SDR, all.Seconds.SDR), "1.0"}
 	table(w, append([]comparison{tree, sdr}, later(ours, all)...))
 	return nil
@@ -105,7 +102,7 @@ func (m *meter) compareVerifiers(w io.Writer) error {
 		return err
 	}
 	ours, theirs := one["Verify/lpseal"][whole]/1e9, one["Verify/peer=filecoin-ffi"][whole]/1e9
-	fmt.Fprint(w, "\n## Groth16 verification\n\nA proof of a 2 KiB sector on one thread, its public inputs derived from the seal; ten proofs are checked as one combination.\n\n")
+	fmt.Fprint(w, "\n### Groth16 verification\n\nA proof of a 2 KiB sector on one thread, its public inputs derived from the seal; ten proofs are checked as one combination.\n\n")
 	table(w, []comparison{{"one proof", ours, theirs, "0.5"}, {"each of ten proofs", batch, theirs, "1.0"}})
 	return nil
 }

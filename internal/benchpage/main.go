@@ -1,8 +1,8 @@
 // Command benchpage runs the benchmarks and writes docs/benchmarks.md from them.
 //
-//	go run ./internal/benchpage          run them, write the page
+//	go run ./internal/benchpage          run the pipeline's, write their part of the page
 //	go run ./internal/benchpage --once   run each once, to see that it still does
-//	go run ./internal/benchpage --ffi P  compare the provers in program P, write docs/benchmarks-ffi.md
+//	go run ./internal/benchpage --ffi P  compare the provers in program P, write theirs
 package main
 
 import (
@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 )
-
-const page = "docs/benchmarks.md"
 
 // suite is one benchmark function, with what it says and what is wanted of it.
 type suite struct {
@@ -53,7 +51,7 @@ var suites = []suite{
 
 func main() {
 	once := flag.Bool("once", false, "run each benchmark once and write nothing")
-	program := flag.String("ffi", "", "compare the provers of this program, built with filecoin-ffi, and write "+ffiPage)
+	program := flag.String("ffi", "", "compare the provers of this program, built with filecoin-ffi, and write their part of "+page)
 	sizes := flag.String("sizes", "8MiB,512MiB", "with -ffi: sector sizes")
 	flag.Parse()
 	if *program != "" {
@@ -89,7 +87,7 @@ func run(once bool) error {
 	if once {
 		return nil
 	}
-	return os.WriteFile(page, out.Bytes(), 0o644)
+	return writePart(pipelinePart, out.String())
 }
 
 func (s suite) args() []string {

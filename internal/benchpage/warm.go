@@ -43,7 +43,7 @@ func (m *meter) compareWarmth(w io.Writer) error {
 		return err
 	}
 	cold, warm := proofs[0], proofs[1]
-	fmt.Fprint(w, "\n## C2 in a new child and in a warm one\n\nA proof of a 2 KiB sector on all cores, with 1.1 GB of parameters in the system's page cache: the first of a process (cold), and the second. "+
+	fmt.Fprint(w, "\n### C2 in a new child and in a warm one\n\nA proof of a 2 KiB sector on all cores, with 1.1 GB of parameters in the system's page cache: the first of a process (cold), and the second. "+
 		"The library indexes the parameters once for each process, before the circuit's first constraint; that grows with their file, 47 GiB at 32 GiB.\n\n"+
 		"`RUST_LOG=info go test -tags filcrypto,nofvm -run '^$' -bench '^BenchmarkC2$' -benchtime 1x ./ffi/filcrypto`\n\n"+
 		"| | cold | warm | saved |\n|---|---:|---:|---:|\n")
