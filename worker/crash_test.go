@@ -85,7 +85,13 @@ func (w *world) prepare(id jobs.SectorID, s jobs.Stage) {
 			return // leave them something to recover
 		}
 		task := w.schedule(id, row.Stage, false)
-		require.NoError(w.t, worker.laneOf(row).handle(w.ctx, task))
+		if row.Batched() {
+			b, err := w.store.Batch(w.ctx, w.load(id).Stage(row.Stage).Batch)
+			require.NoError(w.t, err)
+			require.NoError(w.t, worker.laneOf(row).handleBatch(w.ctx, b.Task()))
+		} else {
+			require.NoError(w.t, worker.laneOf(row).handle(w.ctx, task))
+		}
 		require.Equal(w.t, jobs.Done, w.load(id).Stage(row.Stage).State)
 	}
 }
