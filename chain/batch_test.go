@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	miner18 "github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/ipfs/go-cid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain"
@@ -359,4 +361,39 @@ func TestAggregateIsRefused(t *testing.T) {
 			requireTogether(t, good)
 		})
 	}
+}
+
+// TestAggregateLands: where the node takes aggregates and finds one cheaper, one proof commits all.
+func TestAggregateLands(t *testing.T) {
+	t.Parallel()
+	node := startNode(t, func(c *devnet.Config) {
+		c.VerifyAggregate = func(_ context.Context, seals []devnet.SealInfo, aggregate []byte) error {
+			if len(seals) != 8 || string(aggregate) != "an aggregate" {
+				return errors.New("not ours")
+			}
+			return nil
+		}
+	})
+	c := dial(t, node, withJournal(newMemory()))
+	commits := preCommitted(t, node, c, 8)
+	var agg aggregator
+	sent, err := c.SendCommits(t.Context(), "b-1", commits, &agg)
+	require.NoError(t, err)
+	require.Len(t, agg.asked, 1)
+	requireTogether(t, sent)
+	advance(t, node, 8)
+	for _, r := range commits {
+		require.Equal(t, jobs.MessageConfirmed, message(t, c, r.Meaning).State)
+		on, err := c.OnChain(t.Context(), r.Seal.ID)
+		require.NoError(t, err)
+		require.NotNil(t, on.Sector, "%s", r.Seal.ID)
+	}
+	name, err := cid.Decode(sent[0].Message)
+	require.NoError(t, err)
+	msg, err := rawAPI(t, node).ChainGetMessage(t.Context(), name)
+	require.NoError(t, err)
+	var params miner18.ProveCommitSectors3Params
+	require.NoError(t, params.UnmarshalCBOR(bytes.NewReader(msg.Params)))
+	require.Equal(t, []byte("an aggregate"), params.AggregateProof)
+	require.Empty(t, params.SectorProofs)
 }
