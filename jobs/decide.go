@@ -119,8 +119,9 @@ func Asks(r *Record, f *Facts) bool {
 			}
 		}
 	}
-	// Before hours or gas are spent on a pre-commit, see that it still stands.
-	return r.PreCommitted() && r.Activation == 0 && (r.Stage(C1).State == Idle || r.Stage(Commit).State == Idle && r.Stage(C2).State == Done)
+	// Before a proof is made of a pre-commit's seed, or gas spent on it, see that it still stands.
+	next := func(s, before Stage) bool { return r.Stage(s).State == Idle && r.Stage(before).State == Done }
+	return r.PreCommitted() && r.Activation == 0 && (r.Stage(C1).State == Idle || next(C2, C1) || next(Commit, C2))
 }
 
 // chainTruth takes over what the chain says: it beats the record (design rule 4).

@@ -548,3 +548,22 @@ func TestSyntheticProofsThatDoNotHold(t *testing.T) {
 	require.Equal(t, Done, r.Stage(PreCommit).State)
 	require.Equal(t, StageRecord{Fence: 2, Claim: 1}, r.Stage(DropLayers))
 }
+
+// TestAReorganisationIsNoticedBeforeC2: a pre-commit that is gone, or came again with
+// another seed, costs no SNARK.
+func TestAReorganisationIsNoticedBeforeC2(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, C2)
+	require.True(t, Asks(r, f))
+	standing := OnChainPreCommit{Epoch: r.PreCommitEpoch, CommR: r.CommR, Expires: r.CommitDeadline}
+	moved := standing
+	moved.Epoch -= 3
+	for name, pre := range map[string]*OnChainPreCommit{"gone": nil, "moved": &moved} {
+		f.OnChain = &OnChain{AsOf: f.Head.Epoch, PreCommit: pre}
+		a, why := Decide(r, f, p)
+		require.Equal(t, PreCommitGone{}, a.Event, "%s: %s", name, why.Text)
+	}
+	f.OnChain = &OnChain{AsOf: f.Head.Epoch, PreCommit: &standing}
+	a, _ := Decide(r, f, p)
+	require.Equal(t, C2, a.Event.(Scheduled).Stage)
+}

@@ -318,6 +318,7 @@ func TestOnePollSpreadsItsSectors(t *testing.T) {
 	queues := count(p, p.seed(n, func(r *jobs.Record) {
 		p.stage(r, jobs.Done, jobs.ClassSDR, jobs.SDR, jobs.TreeD, jobs.TreeRC, jobs.PreCommit, jobs.C1, jobs.Store)
 		r.PreCommitEpoch, r.CommitDeadline = 9_900, 1<<30
+		p.chain.SetPreCommit(r.ID, &jobs.OnChainPreCommit{Epoch: r.PreCommitEpoch, CommR: r.CommR, Expires: r.CommitDeadline})
 	}), func(r *jobs.Record) string { return r.Stage(jobs.C2).Queue })
 	require.Greater(t, queues["gpu.any.a"], n/4)
 	require.Greater(t, queues["gpu.any.b"], n/4)
