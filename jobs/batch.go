@@ -157,9 +157,9 @@ type BatchPlan struct {
 	Members []Candidate
 }
 
-// DecideBatches says which of a group's candidates go out now, and when the rest
-// will if nobody joins them. What is most urgent goes first. flush sends all.
-func DecideBatches(candidates []Candidate, p BatchPolicy, now time.Time, flush bool) (plans []BatchPlan, rest []Candidate, next Fire) {
+// DecideBatches says which of a group's candidates go out now. What is most urgent goes
+// first; the first of the rest fires it if nobody joins them. flush sends all.
+func DecideBatches(candidates []Candidate, p BatchPolicy, now time.Time, flush bool) (plans []BatchPlan, rest []Candidate) {
 	waiting := slices.SortedStableFunc(slices.Values(candidates), func(a, b Candidate) int {
 		return cmp.Or(a.Fire.At.Compare(b.Fire.At), cmp.Compare(a.Record.ID.Number, b.Record.ID.Number))
 	})
@@ -175,12 +175,12 @@ func DecideBatches(candidates []Candidate, p BatchPolicy, now time.Time, flush b
 		case !first.At.After(now):
 			plan.Cause = first.Cause
 		default:
-			return plans, waiting, first
+			return plans, waiting
 		}
 		plans = append(plans, plan)
 		waiting = waiting[n:]
 	}
-	return plans, nil, Fire{}
+	return plans, nil
 }
 
 // fill counts how many of the candidates one message takes, at least one, and

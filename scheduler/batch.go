@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/internal/sectors"
@@ -83,7 +84,7 @@ func (s *Scheduler) form(ctx context.Context, w *world, group jobs.Group, flush 
 	if err != nil {
 		return nil, fmt.Errorf("batches of %s: %w", group, err)
 	}
-	plans, _, _ := jobs.DecideBatches(candidates, s.policy.Batch(group.Stage), w.now, flush)
+	plans, _ := jobs.DecideBatches(candidates, s.policy.Batch(group.Stage), w.now, flush)
 	for _, plan := range plans {
 		name, err := s.send(ctx, w, group, plan, looks)
 		if err != nil {
@@ -222,14 +223,23 @@ func (s *Scheduler) plan(ctx context.Context, w *world, name string, plan jobs.B
 
 // took follows up on members: they wait for a message now, and are looked at soon.
 func (s *Scheduler) took(ctx context.Context, w *world, group jobs.Group, members []jobs.TaskRef) error {
+	if err := s.setDue(ctx, members, w.now.Add(s.policy.Look)); err != nil {
+		return err
+	}
 	ids := make([]jobs.SectorID, len(members))
 	for i, m := range members {
 		ids[i] = m.ID
-		if err := s.store.SetDue(ctx, m.ID, w.now.Add(s.policy.Look)); err != nil {
+	}
+	return s.store.Unwait(ctx, group, ids...)
+}
+
+func (s *Scheduler) setDue(ctx context.Context, members []jobs.TaskRef, at time.Time) error {
+	for _, m := range members {
+		if err := s.store.SetDue(ctx, m.ID, at); err != nil {
 			return err
 		}
 	}
-	return s.store.Unwait(ctx, group, ids...)
+	return nil
 }
 
 // tendBatches keeps closed batches moving, and gives up those that were never
@@ -277,19 +287,9 @@ func (s *Scheduler) tendBatch(ctx context.Context, w *world, b *jobs.Batch, stat
 	}
 	s.log.Warn(e.String(), "batch", b.ID)
 	if !next.Open() {
-		return s.free(ctx, w, next)
+		return s.setDue(ctx, next.Members, w.now) // free again, and looked at in this poll
 	}
 	return s.queues.EnqueueBatch(ctx, next.Task())
-}
-
-// free has the members of a batch that was given up looked at in this poll.
-func (s *Scheduler) free(ctx context.Context, w *world, b *jobs.Batch) error {
-	for _, m := range b.Members {
-		if err := s.store.SetDue(ctx, m.ID, w.now); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // explainBatch says what a sector's batch waits for.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -95,21 +95,14 @@ func (b *batch) claimMembers(ctx context.Context, refs []jobs.TaskRef, start tim
 	for i, ref := range refs {
 		group.Go(func() error {
 			d := b.lane.delivery(ref)
-			queued, err := b.w.Store.Load(ctx, ref.ID)
-			if err == nil {
-				err = d.apply(ctx, jobs.Claimed{Task: ref, Worker: b.w.owner})
-			}
-			switch {
+			switch err := d.take(ctx, start); {
 			case err == nil:
 			case answered(err):
 				d.log.Info("left out of its batch", "batch", b.task.Batch, "why", err)
 				return nil
 			default:
-				return recordError{err}
+				return err
 			}
-			b.w.metrics.waited(ref, b.lane.decl, queued.Stage(ref.Stage), start)
-			d.before = d.record.Stage(ref.Stage)
-			d.claim = d.before.Claim
 			claimed[i] = d
 			return nil
 		})
@@ -117,13 +110,7 @@ func (b *batch) claimMembers(ctx context.Context, refs []jobs.TaskRef, start tim
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var out []*delivery
-	for _, d := range claimed {
-		if d != nil {
-			out = append(out, d)
-		}
-	}
-	return out, nil
+	return slices.DeleteFunc(claimed, func(d *delivery) bool { return d == nil }), nil
 }
 
 // send does the stage's work for all members. What goes wrong with the message as a
@@ -167,7 +154,7 @@ func (b *batch) send(ctx context.Context, members []*delivery) ([]outcome, error
 func doBatch(ctx context.Context, row *jobs.Row, env *jobs.Env, name string, rs []*jobs.Record) (sent []jobs.Sent, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			sent, err = nil, jobs.Failf(jobs.Bug, "panic: %v\n%s", p, debug.Stack())
+			sent, err = nil, panicked(p)
 		}
 	}()
 	return row.DoBatch(ctx, env, name, rs)

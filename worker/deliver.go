@@ -39,16 +39,9 @@ type delivery struct {
 // deliver claims, runs and completes.
 func (d *delivery) deliver(ctx context.Context) error {
 	start := d.w.Clock.Now()
-	queued, err := d.w.Store.Load(ctx, d.task.ID)
-	if err != nil {
-		return recordError{err}
-	}
-	if err := d.apply(ctx, jobs.Claimed{Task: d.task, Worker: d.w.owner}); err != nil {
+	if err := d.take(ctx, start); err != nil {
 		return err
 	}
-	d.w.metrics.waited(d.task, d.lane.decl, queued.Stage(d.task.Stage), start)
-	d.before = d.record.Stage(d.task.Stage)
-	d.claim = d.before.Claim
 	crash.At(crash.Worker, d.task.Stage, crash.AfterClaim)
 	d.log.Info("claimed", "claim", d.claim)
 
@@ -66,6 +59,21 @@ func (d *delivery) deliver(ctx context.Context) error {
 	if err := d.w.Queues.Advance(ctx, d.task.ID, d.record.Version); err != nil {
 		d.log.Warn("advance was not enqueued; the poll finds the sector", "err", err)
 	}
+	return nil
+}
+
+// take claims the stage for this delivery, which came at start.
+func (d *delivery) take(ctx context.Context, start time.Time) error {
+	queued, err := d.w.Store.Load(ctx, d.task.ID)
+	if err != nil {
+		return recordError{err}
+	}
+	if err := d.apply(ctx, jobs.Claimed{Task: d.task, Worker: d.w.owner}); err != nil {
+		return err
+	}
+	d.w.metrics.waited(d.task, d.lane.decl, queued.Stage(d.task.Stage), start)
+	d.before = d.record.Stage(d.task.Stage)
+	d.claim = d.before.Claim
 	return nil
 }
 

@@ -153,19 +153,11 @@ func firstLine(s string) string {
 func (l *lane) pull() (*puller, error) {
 	p := &puller{}
 	server, err := l.w.Queues.Serve(queue.Options{
-		Queues: l.queues(),
-		Width:  l.decl.Width,
-		Log:    l.w.Log,
-		Handler: func(ctx context.Context, task jobs.TaskRef) error {
-			p.hand.Add(1)
-			defer p.hand.Add(-1)
-			return l.handle(ctx, task)
-		},
-		Batches: func(ctx context.Context, task jobs.BatchRef) error {
-			p.hand.Add(1)
-			defer p.hand.Add(-1)
-			return l.handleBatch(ctx, task)
-		},
+		Queues:  l.queues(),
+		Width:   l.decl.Width,
+		Log:     l.w.Log,
+		Handler: inHand(p, l.handle),
+		Batches: inHand(p, l.handleBatch),
 	})
 	if err == nil {
 		err = server.Start()
@@ -175,6 +167,15 @@ func (l *lane) pull() (*puller, error) {
 	}
 	p.server = server
 	return p, nil
+}
+
+// inHand counts what a handler has in hand.
+func inHand[Ref any](p *puller, handle func(context.Context, Ref) error) func(context.Context, Ref) error {
+	return func(ctx context.Context, task Ref) error {
+		p.hand.Add(1)
+		defer p.hand.Add(-1)
+		return handle(ctx, task)
+	}
 }
 
 // bury shuts down stopped servers with nothing in hand. Not earlier: asynq's

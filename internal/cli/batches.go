@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func printBatches(w io.Writer, l batchList) error {
 			return err
 		}
 	}
-	all := append(l.Open, l.Ended...)
+	all := slices.Concat(l.Open, l.Ended)
 	if len(all) == 0 {
 		return nil
 	}

@@ -224,21 +224,27 @@ func (h *Host) fetchC1(ctx context.Context, r *jobs.Record) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// whereStored gives the path of a stored file on this host, or the host that has it.
+func (h *Host) whereStored(ctx context.Context, r *jobs.Record, name string) (path string, from *remoteDepot, err error) {
+	path, err = h.Stored(r, name)
+	var fault *jobs.Fault
+	if !errors.As(err, &fault) || fault.Class != jobs.Busy {
+		return path, nil, err
+	}
+	other, err := h.remote(ctx, r.Stored.Path)
+	return "", &other, err
+}
+
 // Fetch writes a stored file to w, from this host or another, and fails if its
 // digest is not the record's: what was written is to be believed only then.
 func (h *Host) Fetch(ctx context.Context, r *jobs.Record, name string, w io.Writer) (err error) {
 	defer blame(&err, "fetch "+name+" of", r.ID)
-	path, err := h.Stored(r, name)
-	var fault *jobs.Fault
-	if errors.As(err, &fault) && fault.Class == jobs.Busy { // not on this host
-		from, err := h.remote(ctx, r.Stored.Path)
-		if err != nil {
-			return err
-		}
-		return h.fetchWhole(ctx, from, r.ID, name, asker{}, r.Stored.Digests[name], w)
-	}
+	path, from, err := h.whereStored(ctx, r, name)
 	if err != nil {
 		return err
+	}
+	if from != nil {
+		return h.fetchWhole(ctx, *from, r.ID, name, asker{}, r.Stored.Digests[name], w)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -258,17 +264,12 @@ func (h *Host) FetchRange(ctx context.Context, r *jobs.Record, name string, offs
 		return nil
 	}
 	to := io.NewOffsetWriter(w, offset)
-	path, err := h.Stored(r, name)
-	var fault *jobs.Fault
-	if errors.As(err, &fault) && fault.Class == jobs.Busy { // not on this host
-		from, err := h.remote(ctx, r.Stored.Path)
-		if err != nil {
-			return err
-		}
-		return h.fetch(ctx, from, r.ID, name, asker{}, span{offset, size}, to)
-	}
+	path, from, err := h.whereStored(ctx, r, name)
 	if err != nil {
 		return err
+	}
+	if from != nil {
+		return h.fetch(ctx, *from, r.ID, name, asker{}, span{offset, size}, to)
 	}
 	f, err := os.Open(path)
 	if err != nil {

@@ -66,8 +66,11 @@ type Pending struct {
 // Pending gives the groups in which sectors wait, in order of their names.
 func (s *Store) Pending(ctx context.Context) ([]Pending, error) {
 	names, err := s.rdb.SMembers(ctx, groupsKey).Result()
-	if err != nil || len(names) == 0 {
-		return nil, wrap(err, "read the groups")
+	if err != nil {
+		return nil, fmt.Errorf("read the groups: %w", err)
+	}
+	if len(names) == 0 {
+		return nil, nil
 	}
 	slices.Sort(names)
 	type reply struct {
@@ -94,11 +97,4 @@ func (s *Store) Pending(ctx context.Context) ([]Pending, error) {
 		}
 	}
 	return out, nil
-}
-
-func wrap(err error, doing string) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }
