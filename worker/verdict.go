@@ -72,6 +72,8 @@ func diagnose(st *status, words string, before jobs.StageRecord) *jobs.Fault {
 		return fail(jobs.Busy, "the disk is full: free space or add a path")
 	case says(words, "out of memory", "cannot allocate memory", "memory allocation of"):
 		return fail(jobs.Busy, "the proof process found no memory: give the lane less width or the machine more memory")
+	case says(words, "resource temporarily unavailable", "failed to create new os thread"):
+		return fail(jobs.Busy, "the proof process could start no thread: give the lane less width or the machine more memory, or raise ulimit -u")
 	case signal == "SIGKILL", signal == "SIGTERM", signal == "SIGINT", signal == "SIGHUP", st.Exit == exitCalled:
 		return fail(jobs.Transient, "the proof process was stopped from outside (%s)", ending(st))
 	case signal == "SIGXCPU", signal == "SIGXFSZ":

@@ -34,6 +34,7 @@ func TestDiagnose(t *testing.T) {
 		"third crash running":   {st: &status{Ended: true, Exit: -1, Signal: "SIGSEGV"}, before: crash, want: jobs.Bug, text: crashed},
 		"crash after others":    {st: &status{Ended: true, Exit: -1, Signal: "SIGSEGV"}, before: other, want: jobs.Transient, text: crashed},
 		"Rust out of memory":    {st: &status{Ended: true, Exit: -1, Signal: "SIGABRT"}, words: "memory allocation of 68719476736 bytes failed", want: jobs.Busy, text: "no memory"},
+		"no thread of cgo's":    {st: &status{Ended: true, Exit: 2}, words: "runtime/cgo: pthread_create failed: Resource temporarily unavailable\nSIGABRT: abort", want: jobs.Busy, text: "no thread"},
 		"Go out of memory":      {st: &status{Ended: true, Exit: 2}, words: "fatal error: runtime: out of memory", want: jobs.Busy, text: "no memory"},
 		"Rust on a full disk":   {st: &status{Ended: true, Exit: 101}, words: "Os { code: 28, message: \"No space left on device\" }", want: jobs.Busy, text: "disk is full"},
 		"result not written":    {st: &status{Ended: true, Exit: exitNoReport}, words: "permission denied", want: jobs.Bug, text: "permission denied"},

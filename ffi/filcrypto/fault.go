@@ -23,6 +23,7 @@ var signs = []struct {
 	{words(`invalid parameters|digest .*does not match|error reading verifying key`), jobs.Busy, "see what is wrong: lpseal params check"},
 	{words(`no cached srs key`), jobs.Busy, "fetch it: lpseal params fetch --aggregate"},
 	{words(`cannot allocate memory|out of memory|failed to lock memory`), jobs.Busy, "give the lane less width or the machine more memory"},
+	{words(`resource temporarily unavailable`), jobs.Busy, "it could start no thread: give the lane less width or the machine more memory, or raise ulimit -u"},
 	{words(`no working gpus|gpu.*(not found|error)|cuda.*error|opencl.*error`), jobs.Busy, "see nvidia-smi"},
 	{words(`permission denied|read-only file system|input/output error`), jobs.Busy, "look at the disk and the owner of the path"},
 	{words(`expected .* at line|eof while parsing|invalid type|missing field|trailing characters|unknown variant`), jobs.Input, ""},
