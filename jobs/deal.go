@@ -163,9 +163,10 @@ func (b *Packing) due(size abi.SectorSize, f *Facts, p *Policy) {
 // one that was never closed is given up and sets its deals free (as rule 12 has it for
 // batches).
 type Plan struct {
-	State PlanState `json:"state"`
-	Deals []string  `json:"deals"`
-	At    time.Time `json:"at"`
+	State PlanState               `json:"state"`
+	Proof abi.RegisteredSealProof `json:"proof"` // of the record, whoever makes it
+	Deals []string                `json:"deals"`
+	At    time.Time               `json:"at"`
 }
 
 // PlanState is how far a plan has come.

@@ -133,7 +133,8 @@ func (s *Scheduler) fill(ctx context.Context, miner abi.ActorID, p jobs.Packing)
 		ids[i] = d.ID
 		req.Pieces = append(req.Pieces, d.Piece)
 	}
-	if _, err := s.check(ctx, &req); err != nil {
+	m, err := s.check(ctx, &req)
+	if err != nil {
 		return s.refuse(ctx, miner, p.Deals, err)
 	}
 	numbers, err := s.number(ctx, miner, 1)
@@ -141,11 +142,11 @@ func (s *Scheduler) fill(ctx context.Context, miner abi.ActorID, p jobs.Packing)
 		return err
 	}
 	id := jobs.SectorID{Miner: miner, Number: numbers[0]}
-	plan, err := s.store.SwapPlan(ctx, id, "", jobs.Plan{State: jobs.Planned, Deals: ids, At: s.clock.Now()})
+	plan, err := s.store.SwapPlan(ctx, id, "", jobs.Plan{State: jobs.Planned, Proof: m.SealProof, Deals: ids, At: s.clock.Now()})
 	if err != nil {
 		return err
 	}
-	next := jobs.Plan{State: jobs.Closed, At: plan.At}
+	next := jobs.Plan{State: jobs.Closed, Proof: plan.Proof, At: plan.At}
 	for _, deal := range ids {
 		ours, err := s.store.AssignDeal(ctx, deal, id)
 		if err != nil {
@@ -189,11 +190,7 @@ func (s *Scheduler) refuse(ctx context.Context, miner abi.ActorID, deals []jobs.
 // open makes the record of a closed plan, as whoever finds it first makes it: all that goes
 // into it is in the plan and its deals.
 func (s *Scheduler) open(ctx context.Context, id jobs.SectorID, plan *jobs.Plan) error {
-	m, err := s.chain.Miner(ctx, id.Miner)
-	if err != nil {
-		return err
-	}
-	r := &jobs.Record{ID: id, Version: 1, Created: plan.At, Proof: m.SealProof, Stages: map[jobs.Stage]jobs.StageRecord{}}
+	r := &jobs.Record{ID: id, Version: 1, Created: plan.At, Proof: plan.Proof, Stages: map[jobs.Stage]jobs.StageRecord{}}
 	for _, name := range plan.Deals {
 		d, err := s.store.Deal(ctx, name)
 		if err != nil {
@@ -201,6 +198,7 @@ func (s *Scheduler) open(ctx context.Context, id jobs.SectorID, plan *jobs.Plan)
 		}
 		r.Pieces, r.KeepUnsealed, r.Home = append(r.Pieces, d.Piece), d.KeepUnsealed, d.Home
 	}
+	var err error
 	if r.CommD, err = jobs.CommD(r.Proof, r.Pieces); err != nil {
 		return fmt.Errorf("sector %s: %w", id, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -90,6 +91,26 @@ func TestDealsFillSectors(t *testing.T) {
 	p.eachOnce(t, 5)
 	require.Equal(t, jobs.Committed, p.driveHome(at.Sector).Outcome)
 	require.Equal(t, jobs.DealCommitted, p.dealStatus(t, "d1").State)
+}
+
+// Deals of a miner that seals with synthetic proofs do so too, whoever makes the record of
+// their plan.
+func TestDealsWithSyntheticProofs(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	s, err := scheduler.New(scheduler.Options{
+		Store: p.store, Queues: p.queues, Chain: p.chain, Policy: p.policy, Clock: p.clock, Log: quiet, Name: "other",
+		Synthetic: map[abi.ActorID]bool{miner: true},
+	})
+	require.NoError(t, err)
+	p.give(t, "d0", "d1", "d2", "d3")
+	require.NoError(t, s.PackDeals(p.ctx))
+	p.eachOnce(t, 4)
+	id := p.dealStatus(t, "d0").Place.Sector
+	require.True(t, p.record(id).Proof.IsSynthetic())
+	plan, err := p.store.Plan(p.ctx, id)
+	require.NoError(t, err)
+	require.True(t, plan.Proof.IsSynthetic(), "a scheduler without the setting would make the same record")
 }
 
 func TestADealIsTakenOnce(t *testing.T) {
