@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -196,10 +198,48 @@ func (s *storm) weather(ctx context.Context) error {
 	}
 }
 
+// operator takes back a message that waits to land, one every few epochs.
+func (s *storm) operator(ctx context.Context) error {
+	client, err := chain.Dial(ctx, chain.Config{API: s.node.APIInfo(), Log: slog.New(slog.DiscardHandler), Timeout: 5 * time.Second, Journal: s.store.Journal()})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for ctx.Err() == nil {
+		waiting, err := chain.Ledger{Shared: s.store.Journal()}.Waiting(ctx)
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(waiting, func(m chain.Tracked) bool { return m.State == jobs.MessagePushed && m.Canceled == "" })
+		if at >= 0 {
+			_, _ = client.Cancel(ctx, waiting[at].Key, big.Zero()) // it may be too late, or the node fails the call
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
+}
+
+// takenBack counts the messages that an operator took back in time.
+func (s *storm) takenBack() (n int) {
+	s.Helper()
+	all, err := chain.Ledger{Shared: s.store.Journal()}.All(s.Context())
+	require.NoError(s, err)
+	for _, m := range all {
+		if m.State == jobs.MessageDropped && m.Canceled != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // TestStorm is the chain's whole promise at once: with reorganisations, lost receipts,
-// dropped messages, spikes of the base fee, a fifth of all calls failing and two
-// schedulers, every one of 500 sectors becomes committed, no two messages of one
-// meaning land, no deposit is lost, and the ledger of funds adds up.
+// dropped messages, spikes of the base fee, a fifth of all calls failing, two
+// schedulers and an operator who takes messages back, every one of 500 sectors becomes
+// committed, no two messages of one meaning land, no deposit is lost, and the ledger of
+// funds adds up.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	s := newStorm(t)
@@ -213,6 +253,7 @@ func TestStorm(t *testing.T) {
 	adder, err := scheduler.New(scheduler.Options{Store: s.store, Queues: s.queues, Chain: client, Policy: s.policy, Log: slog.New(slog.DiscardHandler), Name: "adder"})
 	require.NoError(t, err)
 	calm := s.run("weather", s.weather)
+	rest := s.run("operator", s.operator)
 	for left := stormSectors; left > 0; left -= 50 {
 		for tries := 0; ; tries++ { // the node fails calls
 			if _, err = adder.Add(t.Context(), scheduler.Request{Miner: stormMiner, Count: 50}, "test"); err == nil || tries == 20 {
@@ -222,8 +263,10 @@ func TestStorm(t *testing.T) {
 		require.NoError(t, err)
 	}
 	s.awaitCommitted()
+	rest()
 	calm()
 	s.settleLedger(before)
+	require.Positive(t, s.takenBack(), "what was taken back was sent anew")
 }
 
 func (s *storm) awaitCommitted() {
