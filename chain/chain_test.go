@@ -279,9 +279,7 @@ func crashingProxy(t *testing.T, node *devnet.Node, c *crash) string { return pr
 // proxy stands before the node and lets step decide about each call: with an error, the connection ends without an answer.
 func proxy(t *testing.T, node *devnet.Node, step func(do func()) error) string {
 	t.Helper()
-	target, err := url.Parse(node.URL())
-	require.NoError(t, err)
-	reverse := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: target.Scheme, Host: target.Host})
+	reverse := reverseProxy(t, node)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := httptest.NewRecorder()
 		if step(func() { reverse.ServeHTTP(answer, r) }) != nil {
@@ -295,6 +293,14 @@ func proxy(t *testing.T, node *devnet.Node, step func(do func()) error) string {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// reverseProxy hands every request to the node.
+func reverseProxy(t *testing.T, node *devnet.Node) http.Handler {
+	t.Helper()
+	target, err := url.Parse(node.URL())
+	require.NoError(t, err)
+	return httputil.NewSingleHostReverseProxy(&url.URL{Scheme: target.Scheme, Host: target.Host})
 }
 
 // Two schedulers that send the same meanings at the same time send each once, with nonces without gaps.

@@ -21,6 +21,7 @@ var (
 	errInMempool = errors.New("already in the mempool")
 	errNonceLow  = errors.New("nonce already used")
 	errReplaced  = errors.New("another message used the nonce")
+	errNoKey     = errors.New("the wallet lacks the key")
 	errNotFound  = errors.New("the node has no such message")
 	// errNotDue means that a sector is in no partition: it was terminated.
 	errNotDue = errors.New("in no deadline")

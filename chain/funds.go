@@ -206,11 +206,7 @@ func (c *Client) wallet(ctx context.Context, a address.Address) (Wallet, error) 
 }
 
 func (c *Client) hasKey(ctx context.Context, key address.Address) (bool, error) {
-	has, err := c.atHead(ctx, "WalletHas", key, func(ctx context.Context, api *api) (any, error) { return api.WalletHas(ctx, key) })
-	if err != nil {
-		return false, err
-	}
-	return has.(bool), nil
+	return read(ctx, c.node, "WalletHas", func(ctx context.Context, api *api) (bool, error) { return api.WalletHas(ctx, key) })
 }
 
 func (c *Client) balance(ctx context.Context, key address.Address) (abi.TokenAmount, error) {

@@ -30,40 +30,43 @@ type embedded struct {
 	LpsealOfferVanilla func(ctx context.Context, miner address.Address, number abi.SectorNumber, c1 []byte) error
 }
 
-// node is a list of endpoints of one network. Reads go to the first that is fit ([Client.survey]) and answers; what is written always goes to the
-// first, for its wallet, its mempool and its memory of MsgUuids are its own. While the first is away or behind, messages wait (docs/adr/0005).
+// node is a list of endpoints of one network. The chain is read from the first that is fit ([Client.survey]) and answers, and messages go the same way:
+// what they were made from was read where they are sent. With shared keys they keep to the first, which alone remembers what it was asked to sign, and
+// wait while it is away or behind (docs/adr/0006).
 type node struct {
 	endpoints []*endpoint
+	pinned    bool          // messages, wallet and mempool are the first endpoint's alone
 	timeout   time.Duration // of one call
 	backoff   time.Duration // before the second try of a read; doubled for the third
 	log       *slog.Logger
 
 	mu      sync.Mutex
 	calls   map[string]uint64 // by method
-	current int               // index of the endpoint that reads go to
+	current int               // index of the endpoint that is used
 	moved   chan struct{}     // closed when current changes
-	unfit   []string          // why an endpoint is not read from; "": it is
+	unfit   []string          // why an endpoint is not used; "": it is
 }
 
-// writer is the index of the endpoint that messages are sent through.
-const writer = 0
-
-// silent is why an endpoint that did not answer is not read from.
+// silent is why an endpoint that did not answer is not used.
 const silent = "does not answer"
 
-// ofOneNode says that a question is about what one node has for itself and not of the chain. Such questions go to the node that writes, or
-// what it does would not agree with what it was asked.
+// ofOneNode says that a question is about what one node has for itself and not of the chain.
 func ofOneNode(method string) bool {
 	return strings.HasPrefix(method, "Wallet") || strings.HasPrefix(method, "Mpool")
 }
 
-// order are the endpoints to ask, the current one first. If none is fit, all are tried.
+// order are the endpoints to ask, the current one first.
 func (n *node) order(method string) []int {
-	if ofOneNode(method) {
-		return []int{writer}
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.pinned && ofOneNode(method) {
+		return []int{0}
+	}
+	return n.usable()
+}
+
+// usable are the endpoints that are fit, the current one first. If none is, it is all of them.
+func (n *node) usable() []int {
 	fit, all := []int{}, []int{n.current}
 	for i := range n.endpoints {
 		if i != n.current {
@@ -81,27 +84,53 @@ func (n *node) order(method string) []int {
 	return fit
 }
 
-// use makes an endpoint the one that is read from.
+// writer is the endpoint that messages go through, and why they may not, if so.
+func (n *node) writer() (at int, why string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.pinned {
+		at = n.current
+	}
+	return at, n.unfit[at]
+}
+
+// standIn names the endpoint that messages go through instead of the first of the list, which is away.
+func (n *node) standIn() (name string, ok bool) {
+	at, _ := n.writer()
+	return n.endpoints[at].String(), at != 0
+}
+
+// leave goes on from an endpoint that is of no use to the next that is fit.
+func (n *node) leave(at int, why string) {
+	n.mu.Lock()
+	next := slices.DeleteFunc(n.usable(), func(i int) bool { return i == at })
+	n.mu.Unlock()
+	if len(next) > 0 {
+		n.use(next[0], why)
+	}
+}
+
+// use makes an endpoint the current one.
 func (n *node) use(at int, why string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if at == n.current {
 		return
 	}
-	n.log.Warn("the chain is read from another node", "was", n.endpoints[n.current].URL, "now", n.endpoints[at].URL, "because", why)
+	n.log.Warn("another node is used", "was", n.endpoints[n.current].URL, "now", n.endpoints[at].URL, "because", why)
 	n.current = at
 	close(n.moved)
 	n.moved = make(chan struct{})
 }
 
-// reading is the endpoint that is read from, and a channel that is closed when it is no longer.
+// reading is the current endpoint, and a channel that is closed when it is no longer.
 func (n *node) reading() (Endpoint, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.endpoints[n.current].Endpoint, n.moved
 }
 
-// judge takes over what a survey found, and reads from the first endpoint that is fit.
+// judge takes over what a survey found, and uses the first endpoint that is fit.
 func (n *node) judge(unfit []string) {
 	n.mu.Lock()
 	why := "the first of the list is fit again"
@@ -114,7 +143,7 @@ func (n *node) judge(unfit []string) {
 		case "":
 			n.log.Info("a node is fit again", "node", n.endpoints[i].URL)
 		default:
-			n.log.Warn("a node is not read from", "node", n.endpoints[i].URL, "because", "it "+is)
+			n.log.Warn("a node is not used", "node", n.endpoints[i].URL, "because", "it "+is)
 		}
 	}
 	n.unfit = unfit
@@ -136,7 +165,7 @@ type endpoint struct {
 
 func newNode(endpoints []Endpoint, cfg Config) *node {
 	n := &node{
-		timeout: cfg.Timeout, backoff: cfg.Backoff, log: cfg.Log, calls: map[string]uint64{}, moved: make(chan struct{}), unfit: make([]string, len(endpoints)),
+		pinned: cfg.Shared, timeout: cfg.Timeout, backoff: cfg.Backoff, log: cfg.Log, calls: map[string]uint64{}, moved: make(chan struct{}), unfit: make([]string, len(endpoints)),
 	}
 	for _, e := range endpoints {
 		n.endpoints = append(n.endpoints, &endpoint{Endpoint: e})
@@ -237,19 +266,20 @@ func read[T any](ctx context.Context, n *node, method string, ask func(context.C
 	}
 }
 
-// write asks the first endpoint, once: the caller has a journal and knows how to ask again. One that is behind the node that the chain was read from
-// would judge a message by what is no longer so.
+// write asks one endpoint, once: the caller has a journal and knows how to ask again, then of another endpoint if this one does not answer. One that is
+// behind the others would judge a message by what is no longer so.
 func write[T any](ctx context.Context, n *node, method string, ask func(context.Context, *api) (T, error)) (T, error) {
-	n.mu.Lock()
-	why := n.unfit[writer]
-	n.mu.Unlock()
+	at, why := n.writer()
 	if why != "" && why != silent {
 		var none T
-		return none, jobs.Failf(jobs.Transient, "node %s, which messages are sent through, %s; they wait until it is fit", n.endpoints[writer], why)
+		return none, jobs.Failf(jobs.Transient, "node %s, which messages are sent through, %s; they wait until it is fit", n.endpoints[at], why)
 	}
-	out, err := once(ctx, n, writer, method, ask)
+	out, err := once(ctx, n, at, method, ask)
 	if ctx.Err() != nil {
 		return out, ctx.Err()
+	}
+	if isUnreachable(err) && !n.pinned {
+		n.leave(at, "it "+silent)
 	}
 	return out, classify(method, err)
 }

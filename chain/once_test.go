@@ -64,6 +64,13 @@ func (c *crash) arm(steps int) {
 	c.steps = steps
 }
 
+// mend lets what crashed run again.
+func (c *crash) mend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.steps, c.dead = 1<<20, false
+}
+
 func (c *crash) died() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -32,7 +32,8 @@ var rules = []rule{
 	{what: "the message is above 64 KiB", text: "message too big", class: jobs.Bug},
 	{what: "the signature does not verify", text: "failed to validate signature", class: jobs.Bug},
 	// Wallet and permissions.
-	{what: "the wallet lacks the key", text: "key not found", class: jobs.Rejected, remedy: "import the sender's key into the node's wallet, then release the sector"},
+	{what: "the wallet lacks the key", text: "key not found", class: jobs.Rejected, remedy: "import the sender's key into the node's wallet, then release the sector",
+		known: errNoKey},
 	{what: "the token may not sign", text: "missing permission", class: jobs.Transient, remedy: "give lpseal a token with sign permission"},
 	{what: "the token is not known", text: "401 Unauthorized", class: jobs.Transient, remedy: "check the API token"},
 	// Lookups.

@@ -159,7 +159,10 @@ func (c *Client) signature(ctx context.Context, msg *lotus.Message) (*lotus.Sign
 	signed, err := write(ctx, c.node, "WalletSignMessage", func(ctx context.Context, api *api) (*lotus.SignedMessage, error) {
 		return api.WalletSignMessage(ctx, msg.From, msg)
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoKey):
+		return nil, c.keyless(err)
+	case err != nil:
 		return nil, err
 	}
 	if signed.Message.Cid() != msg.Cid() {

@@ -58,11 +58,20 @@ func (c *Client) pickSender(ctx context.Context, id abi.ActorID, need abi.TokenA
 		return stuck, nil
 	}
 	if richest == address.Undef {
-		return address.Undef, jobs.Failf(jobs.Rejected, "miner %s: the node's wallet has the key of none of its senders %v; import one, then release the sector",
-			minerAddress(id), candidates)
+		return address.Undef, c.keyless(jobs.Failf(jobs.Rejected, "miner %s: the node's wallet has the key of none of its senders %v; import one, then release the sector",
+			minerAddress(id), candidates))
 	}
 	return address.Undef, jobs.Failf(jobs.Funds, "miner %s: sender %s holds %s, the message may need %s; send FIL to it",
 		minerAddress(id), richest, FIL(most), FIL(need))
+}
+
+// keyless is the fault that a wallet lacks a key. While another node stands in for the first of the list, the message waits for that one rather than for a person.
+func (c *Client) keyless(err error) error {
+	name, ok := c.node.standIn()
+	if !ok {
+		return err
+	}
+	return jobs.Failf(jobs.Transient, "%w (node %s stands in for the first one; with the key in its wallet messages would go through it)", err, name)
 }
 
 // patience is after how many times ReplaceAfter a message that does not land is no longer waited behind.
