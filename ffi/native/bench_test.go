@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/ffi/native/groth16"
+	"github.com/lpseal/lpseal/ffi/provertest"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -68,5 +69,14 @@ func BenchmarkVerifyBatch(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*proofs), "ns/proof")
 		})
+	}
+}
+
+// BenchmarkC1 opens the challenges of an 8 MiB sector and checks what it opened.
+func BenchmarkC1(b *testing.B) {
+	p, s, f := sealed(b, provertest.Named(b, "8m-data"))
+	for b.Loop() {
+		_, err := p.C1(b.Context(), s, f)
+		require.NoError(b, err)
 	}
 }

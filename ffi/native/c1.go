@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lpseal/lpseal/ffi/native/sdr"
 	"github.com/lpseal/lpseal/jobs"
@@ -11,29 +14,25 @@ import (
 
 // C1 opens the challenges of s.Seed and checks the result. See [jobs.Prover].
 func (p *Prover) C1(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, error) {
-	c1, err := makeVanilla(ctx, s, f)
+	r, err := newReplica(s)
 	if err != nil {
 		return nil, fmt.Errorf("c1 %s: %w", s.ID, err)
 	}
-	if err := VerifyVanilla(s, c1); err != nil {
+	v, err := r.verifier(s)
+	if err != nil {
+		return nil, fmt.Errorf("c1 %s: %w", s.ID, err)
+	}
+	proof, err := r.makeVanilla(ctx, p.threads, f, v.seed, v.commR)
+	if err != nil {
+		return nil, fmt.Errorf("c1 %s: %w", s.ID, err)
+	}
+	if err := v.proof(ctx, p.threads, proof); err != nil {
 		return nil, fmt.Errorf("c1 %s: the sealed files do not prove: %w", s.ID, err)
 	}
-	return c1, nil
+	return proof.encode()
 }
 
-func makeVanilla(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, error) {
-	r, err := newReplica(s)
-	if err != nil {
-		return nil, err
-	}
-	seed, err := random("seed", s.Seed)
-	if err != nil {
-		return nil, err
-	}
-	commR, err := replicaCommitment(s.CommR)
-	if err != nil {
-		return nil, err
-	}
+func (r replica) makeVanilla(ctx context.Context, threads int, f jobs.Folders, seed, commR node) (*vanillaProof, error) {
 	if r.synthetic() {
 		return r.proveSynthetic(f.Cache, seed, commR)
 	}
@@ -43,7 +42,29 @@ func makeVanilla(ctx context.Context, s jobs.Seal, f jobs.Folders) ([]byte, erro
 	}
 	defer o.close()
 
-	return o.prove(ctx, seed, commR)
+	return o.prove(ctx, threads, seed, commR)
+}
+
+// spread does n things, in order, with as many goroutines as there are threads, each by a
+// function of its own. The first error ends it.
+func spread(ctx context.Context, threads, n int, own func() (do func(i int) error)) error {
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range min(max(1, threads), n) {
+		group.Go(func() error {
+			do := own()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := do(i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // opener reads the sealed sector's files at single nodes. It is for one goroutine.
@@ -95,20 +116,23 @@ func (o *opener) close() {
 	}
 }
 
-// prove opens every challenge and gives filecoin-ffi's JSON.
-func (o *opener) prove(ctx context.Context, seed, commR node) ([]byte, error) {
+// prove opens every challenge of a seed.
+func (o *opener) prove(ctx context.Context, threads int, seed, commR node) (*vanillaProof, error) {
 	challenges := o.challenges(seed, commR)
 	proofs := make([]challengeProof, len(challenges))
-	for i, c := range challenges {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	err := spread(ctx, threads, len(challenges), func() func(int) error {
+		own := o.another()
+		return func(i int) (err error) {
+			if proofs[i], err = own.challenge(challenges[i]); err != nil {
+				return fmt.Errorf("open node %d: %w", challenges[i], err)
+			}
+			return nil
 		}
-		var err error
-		if proofs[i], err = o.challenge(c); err != nil {
-			return nil, fmt.Errorf("open node %d: %w", c, err)
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	return o.vanilla(proofs, seed, commR).encode()
+	return o.vanilla(proofs, seed, commR), nil
 }
 
 // vanilla puts the proofs of a seed's challenges together, partition after partition.

@@ -175,13 +175,13 @@ func proveForest(t *testing.T, r replica, s jobs.Seal, f jobs.Folders) *vanillaP
 	o, err := r.openSealed(f)
 	require.NoError(t, err)
 	defer o.close()
-	raw, err := o.prove(t.Context(), node(s.Seed), commR)
+	made, err := o.prove(t.Context(), 2, node(s.Seed), commR)
 	require.NoError(t, err)
-	c1, err := parseVanilla(raw)
+	c1, err := parseVanilla(encoded(t, made))
 	require.NoError(t, err)
 	v, err := r.verifier(s)
 	require.NoError(t, err)
-	require.NoError(t, v.proof(c1))
+	require.NoError(t, v.proof(t.Context(), 2, c1))
 
 	// One leaf of each base tree, at both ends.
 	w := r.base().leaves
@@ -199,6 +199,6 @@ func proveForest(t *testing.T, r replica, s jobs.Seal, f jobs.Folders) *vanillaP
 
 	other := v
 	other.commR[0] ^= 1
-	require.Error(t, other.proof(c1))
+	require.Error(t, other.proof(t.Context(), 2, c1))
 	return c1
 }

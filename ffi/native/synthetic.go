@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -12,7 +11,6 @@ import (
 
 	"golang.org/x/crypto/blake2b"
 	"golang.org/x/crypto/chacha20"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/lpseal/lpseal/ffi/native/sdr"
 	"github.com/lpseal/lpseal/jobs"
@@ -157,7 +155,7 @@ func (f syntheticFile) parse(roots, record []byte) (p challengeProof, err error)
 }
 
 // proveSynthetic selects the proofs of a seed. It reads nothing but their file.
-func (r replica) proveSynthetic(cache string, seed, commR node) ([]byte, error) {
+func (r replica) proveSynthetic(cache string, seed, commR node) (*vanillaProof, error) {
 	f, set := syntheticFile{r}, r.syntheticSet(commR)
 	in, err := openWhole(f.path(cache), f.SyntheticSize())
 	if err != nil {
@@ -179,7 +177,7 @@ func (r replica) proveSynthetic(cache string, seed, commR node) ([]byte, error) 
 			return nil, jobs.Failf(jobs.Input, "%s: record %d: %w", in.Name(), at, err)
 		}
 	}
-	return r.vanilla(proofs, seed, commR).encode()
+	return r.vanilla(proofs, seed, commR), nil
 }
 
 // writeSynthetic opens every challenge of the set. What SHA-256 binds is checked on the
@@ -203,40 +201,36 @@ func (r replica) writeSynthetic(ctx context.Context, threads int, folders jobs.F
 	if _, err := out.WriteAt(slices.Concat(r.commD[:], commC[:], commRLast[:]), 0); err != nil {
 		return fileFault(err)
 	}
-	var mu sync.Mutex
-	todo := r.syntheticSet(commR).places()
-	total := uint64(len(todo)) * uint64(f.SyntheticRecord())
-	left := todo
-	group, ctx := errgroup.WithContext(ctx)
-	for range max(1, threads) {
-		group.Go(func() error {
-			w := syntheticWriter{f, o.another(), verifier{replica: r, graph: o.graph}, out, nil}
-			for {
-				mu.Lock()
-				chunk := left[:min(len(left), syntheticChunk)]
-				left = left[len(chunk):]
-				if report != nil {
-					report(jobs.Progress{Step: "synthetic proofs", Done: total - uint64(len(left)+len(chunk))*uint64(f.SyntheticRecord()), Total: total})
-				}
-				mu.Unlock()
-				if len(chunk) == 0 {
-					return nil
-				}
-				for _, p := range chunk {
-					if err := errors.Join(ctx.Err(), w.write(p)); err != nil {
-						return err
-					}
+	var (
+		mu   sync.Mutex
+		done int
+	)
+	todo := slices.Collect(slices.Chunk(r.syntheticSet(commR).places(), syntheticChunk))
+	size := uint64(syntheticChunk) * uint64(f.SyntheticRecord())
+	err = spread(ctx, threads, len(todo), func() func(int) error {
+		w := syntheticWriter{f, o.another(), verifier{replica: r, graph: o.graph}, out, nil}
+		return func(i int) error {
+			for _, p := range todo[i] {
+				if err := w.write(p); err != nil {
+					return err
 				}
 			}
-		})
-	}
-	if err := group.Wait(); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			if done++; report != nil {
+				report(jobs.Progress{Step: "synthetic proofs", Done: uint64(done) * size, Total: uint64(len(todo)) * size})
+			}
+			return nil
+		}
+	})
+	if err != nil {
 		return err
 	}
 	return out.commit()
 }
 
-// syntheticChunk is how many records a goroutine takes at a time.
+// syntheticChunk is how many records a goroutine takes at a time: neighbours, which share
+// rows that must be made again.
 const syntheticChunk = 64
 
 // syntheticWriter is what one goroutine keeps between records.

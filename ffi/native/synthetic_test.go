@@ -56,16 +56,16 @@ func TestSyntheticForests(t *testing.T) {
 			require.Equal(t, want, got, "record %d", i)
 		}
 
-		want, err := o.prove(t.Context(), node(s.Seed), commR)
+		want, err := o.prove(t.Context(), 2, node(s.Seed), commR)
 		require.NoError(t, err)
 		got, err := r.proveSynthetic(f.Cache, node(s.Seed), commR)
 		require.NoError(t, err)
-		require.Equal(t, string(want), string(got))
+		require.Equal(t, string(encoded(t, want)), string(encoded(t, got)))
 		v, err := r.verifier(s)
 		require.NoError(t, err)
-		c1, err := parseVanilla(got)
+		c1, err := parseVanilla(encoded(t, got))
 		require.NoError(t, err)
-		require.NoError(t, v.proof(c1))
+		require.NoError(t, v.proof(t.Context(), 2, c1))
 		require.Len(t, c1.Proofs["StackedDrg2KiBV1"], shape.Partitions)
 	}
 }

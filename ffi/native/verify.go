@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -30,8 +31,8 @@ func VerifyVanilla(s jobs.Seal, c1 []byte) error {
 	if err != nil {
 		return fmt.Errorf("verify vanilla proof of %s: %w", s.ID, err)
 	}
-	if err := v.proof(proof); err != nil {
-		return fmt.Errorf("verify vanilla proof of %s: %w", s.ID, jobs.Failf(jobs.Input, "%w", err))
+	if err := v.proof(context.Background(), 1, proof); err != nil {
+		return fmt.Errorf("verify vanilla proof of %s: %w", s.ID, err)
 	}
 	return nil
 }
@@ -55,7 +56,25 @@ func (r replica) verifier(s jobs.Seal) (v verifier, err error) {
 	return v, nil
 }
 
-func (v verifier) proof(p *vanillaProof) error {
+// proof checks a proof with as many threads. What does not hold is a fault of class Input.
+func (v verifier) proof(ctx context.Context, threads int, p *vanillaProof) error {
+	if err := v.outline(p); err != nil {
+		return jobs.Failf(jobs.Input, "%w", err)
+	}
+	challenges, partitions := v.challenges(v.seed, v.commR), p.Proofs[v.treeName()]
+	return spread(ctx, threads, len(challenges), func() func(int) error {
+		return func(at int) error {
+			k, i, c := at/v.Challenges, at%v.Challenges, challenges[at]
+			if err := v.challenge(&partitions[k][i], c); err != nil {
+				return jobs.Failf(jobs.Input, "partition %d, challenge %d (node %d): %w", k, i, c, err)
+			}
+			return nil
+		}
+	})
+}
+
+// outline checks all but the openings.
+func (v verifier) outline(p *vanillaProof) error {
 	for _, is := range []struct {
 		what      string
 		got, want node
@@ -80,16 +99,9 @@ func (v verifier) proof(p *vanillaProof) error {
 	if len(partitions) != v.Partitions {
 		return fmt.Errorf("%d partitions, want %d", len(partitions), v.Partitions)
 	}
-	challenges := v.challenges(v.seed, v.commR)
 	for k, partition := range partitions {
 		if len(partition) != v.Challenges {
 			return fmt.Errorf("partition %d has %d challenges, want %d", k, len(partition), v.Challenges)
-		}
-		for i := range partition {
-			c := challenges[k*v.Challenges+i]
-			if err := v.challenge(&partition[i], c); err != nil {
-				return fmt.Errorf("partition %d, challenge %d (node %d): %w", k, i, c, err)
-			}
 		}
 	}
 	return nil

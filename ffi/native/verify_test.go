@@ -19,6 +19,13 @@ func example(t testing.TB) (jobs.Seal, []byte) {
 	return provertest.Named(t, "2k-data").Seal(t), provertest.C1Output(t)
 }
 
+func encoded(t *testing.T, p *vanillaProof) []byte {
+	t.Helper()
+	b, err := p.encode()
+	require.NoError(t, err)
+	return b
+}
+
 func TestVerifyVanillaBindsTheSeal(t *testing.T) {
 	t.Parallel()
 	good, c1 := example(t)
@@ -58,7 +65,7 @@ func TestVerifyVanillaChecksEveryField(t *testing.T) {
 	require.NoError(t, err)
 	proof, err := parseVanilla(c1)
 	require.NoError(t, err)
-	require.NoError(t, v.proof(proof))
+	require.NoError(t, v.proof(t.Context(), 1, proof))
 
 	tried := 0
 	refused := func(verify func() error) func(string) {
@@ -69,14 +76,14 @@ func TestVerifyVanillaChecksEveryField(t *testing.T) {
 		}
 	}
 	challenge := reflect.TypeFor[challengeProof]()
-	eachValue(reflect.ValueOf(proof).Elem(), "", challenge, refused(func() error { return v.proof(proof) }))
+	eachValue(reflect.ValueOf(proof).Elem(), "", challenge, refused(func() error { return v.proof(t.Context(), 1, proof) }))
 	partition := proof.Proofs["StackedDrg2KiBV1"][0]
 	for i, c := range v.challenges(v.seed, v.commR) {
 		check := refused(func() error { return v.challenge(&partition[i], c) })
 		eachValue(reflect.ValueOf(&partition[i]).Elem(), fmt.Sprintf("challenge %d", i), nil, check)
 	}
 	require.Greater(t, tried, 1000)
-	require.NoError(t, v.proof(proof), "every change was taken back")
+	require.NoError(t, v.proof(t.Context(), 1, proof), "every change was taken back")
 }
 
 // eachValue changes one value after the other, calls visit, and changes it back. It
@@ -259,9 +266,9 @@ func TestVerifyVanillaRefusesForgers(t *testing.T) {
 		changed, err := openNodes(f.Sealed, r.Nodes())
 		require.NoError(t, err)
 		o.low = newLowRows(changed, r.Base, o.rows.lowest)
-		c1, err := o.prove(t.Context(), node(s.Seed), commR)
+		proof, err := o.prove(t.Context(), 2, node(s.Seed), commR)
 		require.NoError(t, err)
-		err = VerifyVanilla(s, c1)
+		err = VerifyVanilla(s, encoded(t, proof))
 		if forger.refuse != "" {
 			require.ErrorContains(t, err, forger.refuse, forger.name)
 			continue
@@ -273,8 +280,8 @@ func TestVerifyVanillaRefusesForgers(t *testing.T) {
 		s.CommR = other.CommR
 		commR, err = replicaCommitment(other.CommR)
 		require.NoError(t, err)
-		c1, err = o.prove(t.Context(), node(s.Seed), commR)
+		proof, err = o.prove(t.Context(), 2, node(s.Seed), commR)
 		require.NoError(t, err)
-		require.ErrorContains(t, VerifyVanilla(s, c1), "do not compose to CommR")
+		require.ErrorContains(t, VerifyVanilla(s, encoded(t, proof)), "do not compose to CommR")
 	}
 }
