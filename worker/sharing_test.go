@@ -76,6 +76,18 @@ func TestLockstepAlone(t *testing.T) {
 	require.Empty(t, w.groups())
 }
 
+// TestHangBeforeTheGroup: work that never comes to begin is overdue as any other.
+func TestHangBeforeTheGroup(t *testing.T) {
+	t.Parallel()
+	w := lockstepWorld(t)
+	o := w.options("w0")
+	o.Child.Deadline = func(*jobs.Row) time.Duration { return 500 * time.Millisecond }
+	w.run(o)
+	sr := w.awaitState(w.schedule(w.sector().ID, jobs.SDR, false), jobs.Faulted)
+	require.Equal(t, jobs.Transient, sr.Fault.Class)
+	require.Contains(t, sr.Fault.Text, "did not end within 500ms")
+}
+
 // TestAbortOfOne of a group leaves the other alone.
 func TestAbortOfOne(t *testing.T) {
 	t.Parallel()

@@ -153,10 +153,7 @@ func (d *delivery) watch(ctx context.Context, c *child) (outcome, error) {
 			return d.verdict(c)
 		}
 		if st, err := c.status(); err == nil && st != nil {
-			c.since = st.Since
-			if !st.Begun {
-				c.since = time.Now() // a work that waits for its group is not late
-			}
+			c.since = st.Since // taken, and later: begun
 		}
 		if time.Since(c.since) > limit {
 			words := c.words()
