@@ -93,5 +93,5 @@ func (s *sending) aggregated(ctx context.Context, head *lotus.TipSet, p *commits
 		return nil, err
 	}
 	msg.Params, err = commitParams(rs, false, proof)
-	return &quote{set, msg, big.Sub(locked, value)}, err
+	return &quote{set: set, msg: msg, drawn: big.Sub(locked, value), aggregate: true}, err
 }

@@ -247,7 +247,7 @@ func (s *sending) dispatch(ctx context.Context) error {
 // post journals a message, has it signed and pushes it. The order of the writes is what keeps a meaning from being sent twice: see claim.
 func (s *sending) post(ctx context.Context, head *lotus.TipSet, q *quote) error {
 	want := entry{
-		Miner: minerAddress(s.miner), Method: s.method(), Ticket: s.ticket(q.set), OpenedAt: head.Height, Drawn: q.drawn,
+		Miner: minerAddress(s.miner), Method: s.method(), Ticket: s.ticket(q.set), OpenedAt: head.Height, Drawn: q.drawn, Aggregate: q.aggregate,
 	}
 	stands := make([]standing, len(q.set))
 	for j, i := range q.set {

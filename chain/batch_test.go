@@ -374,7 +374,8 @@ func TestAggregateLands(t *testing.T) {
 			return nil
 		}
 	})
-	c := dial(t, node, withJournal(newMemory()))
+	journal := newMemory()
+	c := dial(t, node, withJournal(journal))
 	commits := preCommitted(t, node, c, 8)
 	var agg aggregator
 	sent, err := c.SendCommits(t.Context(), "b-1", commits, &agg)
@@ -396,4 +397,11 @@ func TestAggregateLands(t *testing.T) {
 	require.NoError(t, params.UnmarshalCBOR(bytes.NewReader(msg.Params)))
 	require.Equal(t, []byte("an aggregate"), params.AggregateProof)
 	require.Empty(t, params.SectorProofs)
+
+	all, err := chain.Ledger{Shared: journal}.All(t.Context())
+	require.NoError(t, err)
+	require.Greater(t, len(all), 1)
+	for _, m := range all {
+		require.Equal(t, m.CID == sent[0].Message, m.Aggregate, "%s %s: operators see which message carries an aggregate", m.Method, m.CID)
+	}
 }

@@ -19,6 +19,8 @@ type quote struct {
 	set   []int
 	msg   *lotus.Message
 	drawn abi.TokenAmount // from the miner's balance
+	// aggregate says that the message carries one proof of all members.
+	aggregate bool
 }
 
 // fit gives the first members that a message holds, by number and bytes.
@@ -192,7 +194,7 @@ func (s *sending) quote(ctx context.Context, head *lotus.TipSet, set []int) (*qu
 		return nil, err
 	}
 	msg.Params, err = s.params(head, set, false)
-	return &quote{set, msg, big.Sub(locked, value)}, err
+	return &quote{set: set, msg: msg, drawn: big.Sub(locked, value)}, err
 }
 
 // priced chooses a sender for parameters and value and fills in the gas figures.

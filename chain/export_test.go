@@ -48,7 +48,7 @@ func SendUnchecked(c *Client, ctx context.Context, batch string, rs []jobs.Commi
 	if err != nil {
 		return err
 	}
-	return s.post(ctx, head, &quote{set, msg, big.Zero()})
+	return s.post(ctx, head, &quote{set: set, msg: msg, drawn: big.Zero()})
 }
 
 // Push lets a test push a message of the journal, as one who read it a moment ago.

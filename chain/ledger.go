@@ -39,6 +39,9 @@ type Tracked struct {
 	Canceled string            `json:"canceled,omitempty"`  // the message that a transfer of nothing outbids
 	Past     []PastMessage     `json:"past,omitempty"`      // earlier messages for the same, where one meaning was asked about
 	DiskOnly bool              `json:"disk_only,omitempty"` // Redis lost it; a scheduler of this host puts it back
+
+	// Aggregate says that one SnarkPack proof stands for those of all members.
+	Aggregate bool `json:"aggregate,omitempty"`
 }
 
 // Member is one sector of a message.
@@ -60,7 +63,7 @@ const MessageReserved jobs.MessageState = "reserved"
 
 func (e *entry) tracked(key string) Tracked {
 	t := Tracked{
-		Key: key, State: e.State, CID: e.name(), Method: methodName(e.Method), Members: []Member{}, Signed: e.SignedAt, Pushed: e.PushedAt, Exit: e.Exit,
+		Key: key, State: e.State, CID: e.name(), Method: methodName(e.Method), Members: []Member{}, Aggregate: e.Aggregate, Signed: e.SignedAt, Pushed: e.PushedAt, Exit: e.Exit,
 	}
 	if e.State == jobs.MessageNone {
 		t.State = MessageReserved

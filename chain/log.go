@@ -38,7 +38,9 @@ type entry struct {
 	PushedAt abi.ChainEpoch  // the head when it was last pushed
 	// Canceled is the message that an operator took back: Signed is then a transfer of nothing with the same nonce, and either may land.
 	Canceled cid.Cid `json:",omitzero"`
-	Void     int     // raised when a reserved nonce is taken away, so that a late signer's write fails
+	// Aggregate says that one SnarkPack proof stands for those of all members.
+	Aggregate bool `json:",omitempty"`
+	Void      int  // raised when a reserved nonce is taken away, so that a late signer's write fails
 
 	// What the chain said, once State is terminal: Signed is then dropped, and Name is the message that landed, one of Replaced perhaps.
 	Name        cid.Cid             `json:",omitzero"`

@@ -3,7 +3,7 @@ package devnet_test
 import (
 	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/chain/lotus"
+	"github.com/lpseal/lpseal/jobs"
 )
 
 // aggregateMessage proves sectors 1 to n by one proof.
@@ -35,17 +36,23 @@ func (n *network) preCommitFour() {
 func TestAggregates(t *testing.T) {
 	t.Parallel()
 	good := []byte("an aggregate")
+	missing := jobs.Failf(jobs.Busy, "the SRS is missing")
 	var seen [][]devnet.SealInfo
 	n := start(t, func(c *devnet.Config) {
 		c.VerifyAggregate = func(_ context.Context, seals []devnet.SealInfo, aggregate []byte) error {
+			if missing != nil {
+				return fmt.Errorf("verify aggregate: %w", missing)
+			}
 			seen = append(seen, seals)
 			if !bytes.Equal(aggregate, good) {
-				return errors.New("no")
+				return jobs.Failf(jobs.Input, "no")
 			}
 			return nil
 		}
 	})
 	n.preCommitFour()
+	n.wantReverted(n.aggregateMessage(4, good), 16, "aggregate seal verify failed: verify aggregate: busy: the SRS is missing")
+	missing = nil // and what could not be told is told now
 	n.wantReverted(n.aggregateMessage(4, []byte("another")), 16, "aggregate seal verify failed: the proof is not of these 4 sectors")
 	n.land(n.aggregateMessage(4, good))
 	for number := range abi.SectorNumber(4) {

@@ -19,7 +19,7 @@ import (
 type Config struct {
 	Listen         string         // TCP address; "127.0.0.1:0" by default
 	Token          string         // bearer token that every call must carry; none by default
-	NetworkName    string         // "lpseal-devnet" by default
+	NetworkName    string         // [DefaultNetworkName] by default
 	EpochDuration  time.Duration  // between epochs; 0 makes none but by Advance
 	ChallengeDelay abi.ChainEpoch // epochs from pre-commitment to seed; 10 by default, as on 2 KiB networks
 	Genesis        time.Time      // time of epoch 0; now by default
@@ -30,7 +30,8 @@ type Config struct {
 	Miners   []Miner   // [DefaultMiner] when empty
 	Verifier Verifier  // checks proofs; without one every proof is refused
 	// VerifyAggregate checks a SnarkPack (v2) proof of many seals, in their order. Only filecoin-ffi can: a binary without it has none, and refuses every
-	// aggregate with an error that names the build tag.
+	// aggregate with an error that names the build tag. A fault of class Input says that the proof is wrong, which is remembered; one of another class, that
+	// it could not be told: the message is refused with its text until it can be.
 	VerifyAggregate func(ctx context.Context, seals []SealInfo, aggregate []byte) error
 
 	// Dir keeps the network over restarts: a journal of its messages, replayed at start. Empty keeps it in memory.
@@ -38,6 +39,9 @@ type Config struct {
 
 	Logger *slog.Logger // slog.Default() when nil
 }
+
+// DefaultNetworkName is the name of an embedded network that was given none.
+const DefaultNetworkName = "lpseal-devnet"
 
 // Account is a key with a balance.
 type Account struct {
@@ -92,7 +96,7 @@ func (c *Config) fill() error {
 		c.Listen = "127.0.0.1:0"
 	}
 	if c.NetworkName == "" {
-		c.NetworkName = "lpseal-devnet"
+		c.NetworkName = DefaultNetworkName
 	}
 	if c.ChallengeDelay == 0 {
 		c.ChallengeDelay = 10

@@ -139,12 +139,10 @@ func (p *proofs) judge(ctx context.Context, key [sha256.Size]byte, good bool) (b
 	return good, p.journal.write(entry{Verdict: &verdict{hex.EncodeToString(key[:]), good}})
 }
 
-var errNoAggregates = errors.New("this embedded node cannot verify aggregates; build lpseal with tag filcrypto (make build-ffi)")
-
-// verifyAggregate is verify for one proof of many seals.
-func (p *proofs) verifyAggregate(ctx context.Context, seals []SealInfo, aggregate []byte) (bool, error) {
+// verifyAggregate is verify for one proof of many seals. It says why the aggregate is refused; empty accepts it.
+func (p *proofs) verifyAggregate(ctx context.Context, seals []SealInfo, aggregate []byte) (refusal string, err error) {
 	if p.aggregates == nil {
-		return false, errNoAggregates
+		return "this embedded node cannot verify aggregates; build lpseal with tag filcrypto (make build-ffi)", nil
 	}
 	all := sha256.New()
 	for _, s := range seals {
@@ -155,10 +153,20 @@ func (p *proofs) verifyAggregate(ctx context.Context, seals []SealInfo, aggregat
 	p.mu.Lock()
 	good, known := p.checked[key]
 	p.mu.Unlock()
-	if known {
-		return good, nil
+	if !known {
+		err := p.aggregates(ctx, seals, aggregate)
+		var fault *jobs.Fault
+		if errors.As(err, &fault) && fault.Class != jobs.Input {
+			return err.Error(), nil // and not remembered: what is missing may come yet
+		}
+		if good, err = p.judge(ctx, key, err == nil); err != nil {
+			return "", fmt.Errorf("verify aggregate of %d sectors: %w", len(seals), err)
+		}
 	}
-	return p.judge(ctx, key, p.aggregates(ctx, seals, aggregate) == nil)
+	if !good {
+		return fmt.Sprintf("the proof is not of these %d sectors", len(seals)), nil
+	}
+	return "", nil
 }
 
 func proofKey(s SealInfo, proof []byte) (key [sha256.Size]byte) {

@@ -2,7 +2,6 @@ package devnet
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -198,16 +197,11 @@ func (c *call) verifyAggregate(m *miner, sectors []*activation, aggregate []byte
 			return err
 		}
 	}
-	valid, err := c.proofs.verifyAggregate(c.ctx, seals, aggregate)
-	switch {
-	case errors.Is(err, errNoAggregates):
-		return abortf(exitcode.ErrIllegalArgument, "aggregate seal verify failed: %s", err)
-	case err != nil:
-		return fmt.Errorf("verify aggregate of %d sectors: %w", len(seals), err)
-	case !valid:
-		return abortf(exitcode.ErrIllegalArgument, "aggregate seal verify failed: the proof is not of these %d sectors", len(seals))
+	refusal, err := c.proofs.verifyAggregate(c.ctx, seals, aggregate)
+	if err == nil && refusal != "" {
+		err = abortf(exitcode.ErrIllegalArgument, "aggregate seal verify failed: %s", refusal)
 	}
-	return nil
+	return err
 }
 
 // seal is what a proof of the pre-commitment must be bound to.

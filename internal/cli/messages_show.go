@@ -22,6 +22,9 @@ func printMessage(w io.Writer, t *chain.Tracked) {
 		to = " of miner " + t.Miner
 	}
 	field("method", "%s%s", t.Method, to)
+	if t.Aggregate {
+		field("proof", "one aggregate of %d sectors", len(t.Members))
+	}
 	if t.Sender != "" {
 		field("sender", "%s, nonce %d", t.Sender, t.Nonce)
 	}
