@@ -165,6 +165,18 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestAggregateIsShown: an operator sees that one proof stands for all members.
+func TestAggregateIsShown(t *testing.T) {
+	t.Parallel()
+	m := chain.Tracked{Key: "message/b-1/1", Method: "ProveCommitSectors3", Members: make([]chain.Member, 5)}
+	var plain, joined bytes.Buffer
+	printMessage(&plain, &m)
+	require.NotContains(t, plain.String(), "aggregate")
+	m.Aggregate = true
+	printMessage(&joined, &m)
+	require.Regexp(t, `(?m)^  proof +one aggregate of 5 sectors$`, joined.String())
+}
+
 // What Redis lost is still told from the disk of this host, and a node that is away hides no message.
 func TestMessagesAfterALoss(t *testing.T) {
 	t.Parallel()

@@ -6,13 +6,15 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/ffi/filcrypto"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 func init() {
 	verifyAggregate = func(ctx context.Context, seals []jobs.Seal, aggregate []byte) error {
-		p, err := filcrypto.New(filcrypto.Options{Parameters: proofParameters("", slog.Default().Warn)})
+		// The embedded node takes test parameters, as it takes proofs made with them.
+		p, err := filcrypto.New(filcrypto.Options{Parameters: proofParameters(devnet.DefaultNetworkName, slog.Default().Warn)})
 		if err != nil {
 			return err
 		}
