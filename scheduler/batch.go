@@ -145,14 +145,17 @@ func waits(a jobs.Action, stage jobs.Stage) bool {
 // those that accepted, enqueued (design rule 12). It may end after any step: what is
 // not closed is dissolved, what is closed and not enqueued is delivered again.
 func (s *Scheduler) send(ctx context.Context, w *world, group jobs.Group, plan jobs.BatchPlan, looks map[jobs.SectorID]*look) (string, error) {
-	name := jobs.NewBatchID(w.now, strings.ToLower(rand.Text()[:8]))
+	// Not the poll's own time: after a long one the batch would be born older than
+	// [jobs.PlanPatience], and another scheduler would dissolve it at once.
+	now := s.clock.Now()
+	name := jobs.NewBatchID(now, strings.ToLower(rand.Text()[:8]))
 	asked, planned := s.plan(ctx, w, name, plan, looks)
 	if len(planned) == 0 {
 		return "", nil
 	}
 	batch := &jobs.Batch{
-		ID: name, Version: 1, Created: w.now, Group: group, Cause: plan.Cause, Members: planned,
-		State: jobs.BatchPlanned, Since: w.now,
+		ID: name, Version: 1, Created: now, Group: group, Cause: plan.Cause, Members: planned,
+		State: jobs.BatchPlanned, Since: now,
 	}
 	if err := s.store.CreateBatch(ctx, batch, s.by); err != nil {
 		return "", err
@@ -175,10 +178,10 @@ func (s *Scheduler) send(ctx context.Context, w *world, group jobs.Group, plan j
 		}
 	}
 	if len(accepted) == 0 {
-		_, err := s.store.ApplyBatch(ctx, batch, jobs.BatchDropped{Why: "no sector accepted"}, s.by, w.now)
+		_, err := s.store.ApplyBatch(ctx, batch, jobs.BatchDropped{Why: "no sector accepted"}, s.by, s.clock.Now())
 		return "", err
 	}
-	batch, err := s.store.ApplyBatch(ctx, batch, jobs.MembersAccepted{Members: accepted}, s.by, w.now)
+	batch, err := s.store.ApplyBatch(ctx, batch, jobs.MembersAccepted{Members: accepted}, s.by, s.clock.Now())
 	if err != nil {
 		return "", err
 	}

@@ -1,15 +1,20 @@
 package scheduler_test
 
 import (
+	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/internal/redistest"
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/queue"
 	"github.com/lpseal/lpseal/scheduler"
 )
 
@@ -201,4 +206,59 @@ func TestABatchWhoseWorkerDiedIsDeliveredAgain(t *testing.T) {
 	p.finish(ids[0], jobs.PreCommit)
 	p.finish(ids[1], jobs.PreCommit)
 	require.Equal(t, 2, p.chain.Sent(jobs.PreCommit))
+}
+
+// slowPoll makes reading who waits take longer than a batch may be planned, and has
+// another scheduler poll as soon as a batch is.
+type slowPoll struct {
+	clock   func()
+	planned func()
+}
+
+func (h *slowPoll) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *slowPoll) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *slowPoll) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		switch text := cmd.String(); {
+		case cmd.Name() == "zrange" && strings.Contains(text, "lpseal:waiting:"):
+			h.clock()
+		case cmd.Name() == "evalsha" && strings.Contains(text, "lpseal:{b-") && err == nil:
+			h.planned()
+		}
+		return err
+	}
+}
+
+// TestABatchOfASlowPollIsNotDissolvedAtBirth by another scheduler, which would do so at
+// every poll and never let one go.
+func TestABatchOfASlowPollIsNotDissolvedAtBirth(t *testing.T) {
+	t.Parallel()
+	p, ids := patient(t, 2, 100)
+	rdb := p.another()
+	other, err := scheduler.New(scheduler.Options{
+		Store: sectors.New(rdb), Queues: queue.New(rdb), Chain: p.chain, Policy: p.policy, Clock: p.clock, Name: "s2", Log: quiet, Period: time.Second,
+	})
+	require.NoError(t, err)
+	var once sync.Once
+	p.rdb.AddHook(&slowPoll{
+		clock: func() { p.clock.Advance(jobs.PlanPatience + time.Second) },
+		planned: func() {
+			once.Do(func() {
+				_, err := other.Poll(p.ctx)
+				assert.NoError(t, err)
+			})
+		},
+	})
+	names, err := p.Flush(p.ctx, preCommits)
+	require.NoError(t, err)
+	require.Len(t, names, 1)
+	require.Equal(t, []string{names[0], names[0]}, p.batches(ids))
+	b, err := p.store.Batch(p.ctx, names[0])
+	require.NoError(t, err)
+	require.Equal(t, jobs.BatchClosed, b.State)
 }
