@@ -1,0 +1,86 @@
+package chain_test
+
+import (
+	"testing"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin/v18/market"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/chain"
+	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/jobs"
+)
+
+// withPiece pre-commits a sector that holds the piece, and gives its proof.
+func withPiece(t *testing.T, c *chain.Client, number abi.SectorNumber, p jobs.Piece) jobs.CommitRequest {
+	t.Helper()
+	terms, err := c.PieceTerms(t.Context(), minerID, p)
+	require.NoError(t, err)
+	pre := preCommitOf(t, c, number)
+	pre.CC, pre.Terms = false, terms
+	pre.Seal.CommD, err = jobs.CommD(pre.Seal.Proof, []jobs.Piece{p})
+	require.NoError(t, err)
+	_, err = sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	r := commitOf(pre.Seal.ID)
+	r.Pieces = []jobs.Piece{p}
+	return r
+}
+
+// A notification that is refused on chain, for its deal started while the message waited, fails the whole batch. That condemns no other member: sent
+// again, the one that is to blame stays behind with its reason, and the others land.
+func TestBatchWhoseNotificationIsRefused(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	commits := preCommitted(t, node, c, 2)
+	p := dealPiece
+	p.Notify = []jobs.Notification{publish(t, node, p, func(d *market.DealProposal) {
+		d.StartEpoch = node.Head().Height + 20
+		d.EndEpoch = d.StartEpoch + 300*day
+	})}
+	advance(t, node, 2)
+	late := withPiece(t, c, 10, p)
+	advance(t, node, 13)
+	commits = []jobs.CommitRequest{commits[0], late, commits[1]}
+	sent, err := c.SendCommits(t.Context(), "b-1", commits, nil)
+	require.NoError(t, err)
+	requireTogether(t, sent)
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
+	advance(t, node, 10)
+	require.NoError(t, c.Tend(t.Context()), "pushes it again, after the deal's start")
+	advance(t, node, 8)
+	for _, r := range commits {
+		m := message(t, c, r.Meaning)
+		require.Equal(t, jobs.MessageFailed, m.State)
+		require.Equal(t, jobs.Transient, m.Fault.Class, "%s", m.Fault.Text)
+	}
+	sent, err = c.SendCommits(t.Context(), "b-2", commits, nil)
+	require.NoError(t, err)
+	require.Equal(t, jobs.Rejected, sent[1].Fault.Class)
+	require.Contains(t, sent[1].Fault.Text, "a deal that started")
+	requireTogether(t, []jobs.Sent{sent[0], sent[2]})
+	advance(t, node, 8)
+	for _, i := range []int{0, 2} {
+		require.Equal(t, jobs.MessageConfirmed, message(t, c, commits[i].Meaning).State)
+	}
+}
+
+// Two members that are good alone and bad together, such as two that claim one allocation, keep nobody else back.
+func TestBatchOfConflictingMembers(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	commits := preCommitted(t, node, c, 1)
+	p := dealPiece
+	p.Allocation = allocate(t, node, p)
+	advance(t, node, 2)
+	a, b := withPiece(t, c, 10, p), withPiece(t, c, 11, p)
+	advance(t, node, 15)
+	commits = []jobs.CommitRequest{commits[0], a, b}
+	sent, err := c.SendCommits(t.Context(), "b-1", commits, nil)
+	require.NoError(t, err)
+	requireTogether(t, sent[:2])
+	require.NotNil(t, sent[2].Fault)
+}
