@@ -37,8 +37,10 @@ generate: build ## write generated files: docs/reference, default configuration,
 	bin/lpseal generate docs
 	GOWORK=off go generate ./ffi/native/...
 
-check-generated: generate ## fail if generated files are not up to date
-	@git diff --exit-code -- docs configs README.md ffi/native || { echo "run 'make generate' and commit the result"; exit 1; }
+GENERATED := docs configs README.md ffi/native
+check-generated: generate ## fail if generated files are not up to date, or were never added
+	@git diff --exit-code -- $(GENERATED) && test -z "$$(git ls-files --others --exclude-standard -- $(GENERATED) | tee /dev/stderr)" || \
+		{ echo "run 'make generate' and commit the result"; exit 1; }
 
 cross: ## build for every supported platform, without cgo
 	@for os in linux darwin; do for arch in amd64 arm64; do \
