@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/queue"
 )
 
 // machinesPage is what its template sees.
@@ -106,7 +107,8 @@ func queueLines(workers []jobs.Worker, load map[string]int) []queueLine {
 			}
 		}
 		if _, scheduler := lanesOf([]jobs.Worker{w}, jobs.ClassChain); scheduler > 0 {
-			line := at(jobs.SchedulerQueue) // whoever serves chain polls, too
+			line := at(jobs.SchedulerQueue) // whoever serves chain polls, too, and no drain ends that
+			line.Width += queue.SchedulerWidth
 			line.Served = append(line.Served, w.Name())
 		}
 	}

@@ -14,10 +14,12 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
+// SchedulerWidth is how many jobs one scheduler runs at a time: it leaves room for advance
+// tasks while a poll runs.
+const SchedulerWidth = 8
+
 const (
 	advanceTimeout = time.Minute
-	// schedulerWidth leaves room for advance tasks while a poll runs.
-	schedulerWidth = 8
 	// schedulerBeat is how often asynqmon's Schedulers page learns the next run.
 	schedulerBeat = 2 * time.Second
 )
@@ -56,7 +58,7 @@ func (q *Queues) ServeScheduler(o SchedulerOptions) (*Scheduler, error) {
 	}
 	config := baseConfig(o.Log)
 	config.Queues = map[string]int{jobs.SchedulerQueue: 1}
-	config.Concurrency = schedulerWidth
+	config.Concurrency = SchedulerWidth
 	if o.Grace > 0 {
 		config.ShutdownTimeout = o.Grace
 	}
