@@ -84,7 +84,7 @@ func allMetrics(ctx context.Context) (served, scheduler, own []metric, err error
 	}
 	pages, err := web.New(web.Options{
 		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: &asker{cluster: c}, Node: poorNode{}, Token: "the generator's own",
-		Log: slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler), Collectors: []prometheus.Collector{buildInfo()},
 	})
 	if err != nil {
 		return nil, nil, nil, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/chain"
@@ -50,7 +51,7 @@ func (c *cluster) runWeb(ctx context.Context, l net.Listener) error {
 	defer asks.close()
 	handler, err := web.New(web.Options{
 		Store: c.store, Queues: c.queues, Redis: c.rdb, Scheduler: asks, Node: asks, Miners: c.miners(), Token: c.cfg.Web.Token.Reveal(),
-		AllowWrites: c.cfg.Web.AllowWrites, Version: thisBuild().Version, Log: c.logs.of("web"),
+		AllowWrites: c.cfg.Web.AllowWrites, Version: thisBuild().Version, Log: c.logs.of("web"), Collectors: []prometheus.Collector{buildInfo()},
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())

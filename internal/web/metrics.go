@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -205,13 +204,9 @@ func one(b bool) float64 {
 
 // metrics serves the registry.
 func (s *site) metrics() (http.Handler, error) {
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "lpseal_build_info", Help: "What this process is.", ConstLabels: prometheus.Labels{"version": s.Version, "go": runtime.Version()},
-	})
-	build.Set(1)
 	registry := prometheus.NewRegistry()
 	all := append([]prometheus.Collector{
-		fleet{s}, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		fleet{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}, s.Collectors...)
 	for _, c := range all {
 		if err := registry.Register(c); err != nil {

@@ -78,8 +78,8 @@ func TestMetricsSayWhenRedisIsAway(t *testing.T) {
 func TestMetricsOfOneNameAreRefused(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	double := prometheus.NewGauge(prometheus.GaugeOpts{Name: "lpseal_build_info", Help: "Again."})
-	_, err := web.New(web.Options{Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: nobody{}, Node: nobody{}, Collectors: []prometheus.Collector{double}})
+	double := prometheus.NewGauge(prometheus.GaugeOpts{Name: "lpseal_sectors_double", Help: "Again."})
+	_, err := web.New(web.Options{Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: nobody{}, Node: nobody{}, Collectors: []prometheus.Collector{double, double}})
 	require.ErrorContains(t, err, "web: metrics")
 	_, err = web.New(web.Options{Store: f.store})
 	require.ErrorContains(t, err, "all needed")
