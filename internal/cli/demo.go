@@ -35,10 +35,16 @@ func (a *app) demoCmd() *cobra.Command {
 a scheduler and two workers of GPU classes a and b (labels only: the native prover needs no
 GPU). The data is then decoded in an empty folder from the stored replicas alone.`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.data = or(f.data, os.Getenv("DATA")) // as the flag's default it would get into the reference
+			if err := f.check(); err != nil {
+				return err
+			}
+			return a.demo(cmd.Context(), f)
+		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.data, "data", os.Getenv("DATA"), "file to seal (default generated, one and a half sectors; $DATA)")
+	flags.StringVar(&f.data, "data", "", "file to seal (default generated, one and a half sectors; $DATA)")
 	flags.StringVar(&f.size, "sector-size", "8MiB", "2KiB or 8MiB")
 	flags.BoolVar(&f.keep, "keep", false, "keep the demo's folder")
 	flags.StringVar(&f.prover, "prover", jobs.NativeProver, "native, or filcrypto: real proofs on the CPU, with test parameters (make demo-ffi)")

@@ -19,9 +19,6 @@ func (f demoFlags) useTestParameters(ctx context.Context) error {
 	if !f.snarks() {
 		return nil
 	}
-	if _, ok := provers[f.prover]; !ok {
-		return refused("make demo-ffi builds it and runs this", "demo: prover %s is not in this program", f.prover)
-	}
 	sizes, err := sectorSizes([]string{f.size})
 	if err != nil {
 		return err
