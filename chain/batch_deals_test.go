@@ -3,30 +3,12 @@ package chain_test
 import (
 	"testing"
 
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/jobs"
 )
-
-// withPiece pre-commits a sector that holds the piece, and gives its proof.
-func withPiece(t *testing.T, c *chain.Client, number abi.SectorNumber, p jobs.Piece) jobs.CommitRequest {
-	t.Helper()
-	terms, err := c.PieceTerms(t.Context(), minerID, p)
-	require.NoError(t, err)
-	pre := preCommitOf(t, c, number)
-	pre.CC, pre.Terms = false, terms
-	pre.Seal.CommD, err = jobs.CommD(pre.Seal.Proof, []jobs.Piece{p})
-	require.NoError(t, err)
-	_, err = sendPreCommit(t.Context(), c, pre)
-	require.NoError(t, err)
-	r := commitOf(pre.Seal.ID)
-	r.Pieces = []jobs.Piece{p}
-	return r
-}
 
 // A notification that is refused on chain, for its deal started while the message waited, fails the whole batch. That condemns no other member: sent
 // again, the one that is to blame stays behind with its reason, and the others land.

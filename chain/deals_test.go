@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
@@ -46,6 +47,22 @@ func publish(t *testing.T, node *devnet.Node, p jobs.Piece, change ...func(*mark
 	id, err := node.PublishDeal(d)
 	require.NoError(t, err)
 	return jobs.NotifyMarket(id)
+}
+
+// withPiece pre-commits a sector that holds the piece, and gives its proof.
+func withPiece(t *testing.T, c *chain.Client, number abi.SectorNumber, p jobs.Piece) jobs.CommitRequest {
+	t.Helper()
+	terms, err := c.PieceTerms(t.Context(), minerID, p)
+	require.NoError(t, err)
+	pre := preCommitOf(t, c, number)
+	pre.CC, pre.Terms = false, terms
+	pre.Seal.CommD, err = jobs.CommD(pre.Seal.Proof, []jobs.Piece{p})
+	require.NoError(t, err)
+	_, err = sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	r := commitOf(pre.Seal.ID)
+	r.Pieces = []jobs.Piece{p}
+	return r
 }
 
 func actorAddress(t *testing.T, id abi.ActorID) address.Address {
@@ -121,17 +138,7 @@ func TestCommitClaimsAndNotifies(t *testing.T) {
 			p.Allocation, p.Notify = commit["good"].Pieces[0].Allocation, nil
 		}
 		advance(t, node, 2)
-		terms, err := c.PieceTerms(ctx, minerID, p)
-		require.NoError(t, err)
-		pre := preCommitOf(t, c, abi.SectorNumber(10+i))
-		pre.CC, pre.Terms = false, terms
-		pre.Seal.CommD, err = jobs.CommD(pre.Seal.Proof, []jobs.Piece{p})
-		require.NoError(t, err)
-		_, err = sendPreCommit(ctx, c, pre)
-		require.NoError(t, err)
-		r := commitOf(pre.Seal.ID)
-		r.Pieces = []jobs.Piece{p}
-		commit[name] = r
+		commit[name] = withPiece(t, c, abi.SectorNumber(10+i), p)
 	}
 	advance(t, node, 20)
 	_, err := sendCommit(ctx, c, commit["deal started"])
