@@ -205,8 +205,8 @@ func (r replica) writeSynthetic(ctx context.Context, threads int, folders jobs.F
 		mu   sync.Mutex
 		done int
 	)
-	todo := slices.Collect(slices.Chunk(r.syntheticSet(commR).places(), syntheticChunk))
-	size := uint64(syntheticChunk) * uint64(f.SyntheticRecord())
+	places, size := r.syntheticSet(commR).places(), uint64(f.SyntheticRecord())
+	todo := slices.Collect(slices.Chunk(places, syntheticChunk))
 	err = spread(ctx, threads, len(todo), func() func(int) error {
 		w := syntheticWriter{f, o.another(), verifier{replica: r, graph: o.graph}, out, nil}
 		return func(i int) error {
@@ -217,8 +217,8 @@ func (r replica) writeSynthetic(ctx context.Context, threads int, folders jobs.F
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if done++; report != nil {
-				report(jobs.Progress{Step: "synthetic proofs", Done: uint64(done) * size, Total: uint64(len(todo)) * size})
+			if done += len(todo[i]); report != nil {
+				report(jobs.Progress{Step: "synthetic proofs", Done: uint64(done) * size, Total: uint64(len(places)) * size})
 			}
 			return nil
 		}
