@@ -78,23 +78,25 @@ func (s *Scheduler) Flush(ctx context.Context, group jobs.Group) ([]string, erro
 	return names, nil
 }
 
-// form sends the batches of a group that should go now.
+// form sends the batches of a group that should go now. One that cannot be formed does not
+// stop the others.
 func (s *Scheduler) form(ctx context.Context, w *world, group jobs.Group, flush bool) (names []string, err error) {
 	candidates, looks, err := s.candidates(ctx, w, group)
 	if err != nil {
 		return nil, fmt.Errorf("batches of %s: %w", group, err)
 	}
 	plans, _ := jobs.DecideBatches(candidates, s.policy.Batch(group.Stage), w.now, flush)
+	var errs []error
 	for _, plan := range plans {
 		name, err := s.send(ctx, w, group, plan, looks)
 		if err != nil {
-			return names, fmt.Errorf("batches of %s: %w", group, err)
+			errs = append(errs, fmt.Errorf("batches of %s: %w", group, err))
 		}
 		if name != "" {
 			names = append(names, name)
 		}
 	}
-	return names, nil
+	return names, errors.Join(errs...)
 }
 
 // candidates reads who waits, and asks anew whether each still does: the index is a
@@ -169,12 +171,13 @@ func (s *Scheduler) send(ctx context.Context, w *world, group jobs.Group, plan j
 			s.metrics.wrote(m.record, m.next, m.event)
 			m.follow(m.next)
 			crash.At(crash.Scheduler, group.Stage, crash.AfterIntent)
-		case errors.Is(err, sectors.ErrConflict), errors.Is(err, sectors.ErrUnknown):
-			// Somebody else was faster. Whether a write without an answer was done is
-			// seen at the sector's next look: it is in no batch that was closed.
-			s.log.Info("a sector is left out of its batch", "sector", m.record.ID.String(), "batch", name, "why", err)
-		default:
+		case ctx.Err() != nil:
 			return "", err
+		default:
+			// Somebody else was faster, or this one cannot be written; the others go. Whether a
+			// write without an answer was done is seen at the sector's next look: it is in no
+			// batch that was closed.
+			s.log.Info("a sector is left out of its batch", "sector", m.record.ID.String(), "batch", name, "why", err)
 		}
 	}
 	if len(accepted) == 0 {
@@ -245,12 +248,19 @@ func (s *Scheduler) setDue(ctx context.Context, members []jobs.TaskRef, at time.
 	return nil
 }
 
-// tendBatches keeps closed batches moving, and gives up those that were never
-// closed.
+// tendBatches keeps closed batches moving, and gives up those that were never closed. One
+// that cannot be read or tended does not stop the others.
 func (s *Scheduler) tendBatches(ctx context.Context, w *world) error {
 	open, err := s.store.OpenBatches(ctx, w.now)
-	if err != nil || len(open) == 0 {
+	unread, err := sectors.Unread(err)
+	if err != nil || len(open) == 0 && unread == nil {
 		return err
+	}
+	s.alarm(unread)
+	if unread != nil {
+		for _, name := range unread.Names {
+			w.batches[name] = nil
+		}
 	}
 	refs := make([]queue.Ref, len(open))
 	for i, b := range open {
@@ -261,6 +271,7 @@ func (s *Scheduler) tendBatches(ctx context.Context, w *world) error {
 		return fmt.Errorf("read the states of %d batches: %w", len(open), err)
 	}
 	for i, b := range open {
+		w.batches[b.ID] = b
 		young := b.Since.After(w.now.Add(-youth))
 		state := states[i]
 		switch {
@@ -270,7 +281,10 @@ func (s *Scheduler) tendBatches(ctx context.Context, w *world) error {
 			state = jobs.TaskActiveDead
 		}
 		if err := s.tendBatch(ctx, w, b, state); err != nil {
-			return err
+			if ctx.Err() != nil {
+				return err
+			}
+			s.log.Error("a batch could not be tended; the next poll tries again", "batch", b.ID, "err", err)
 		}
 	}
 	return nil
@@ -281,6 +295,7 @@ func (s *Scheduler) tendBatch(ctx context.Context, w *world, b *jobs.Batch, stat
 	if e == nil {
 		return nil
 	}
+	delete(w.batches, b.ID) // whoever asks reads what it has become
 	next, err := s.store.ApplyBatch(ctx, b, e, s.by, w.now)
 	if errors.Is(err, sectors.ErrConflict) || errors.Is(err, jobs.ErrStale) {
 		return nil // another scheduler tends it

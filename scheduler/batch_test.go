@@ -1,9 +1,13 @@
 package scheduler_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -261,4 +265,70 @@ func TestABatchOfASlowPollIsNotDissolvedAtBirth(t *testing.T) {
 	b, err := p.store.Batch(p.ctx, names[0])
 	require.NoError(t, err)
 	require.Equal(t, jobs.BatchClosed, b.State)
+}
+
+// TestABatchThatCannotBeReadStopsNothingElse, such as one that a newer lpseal wrote: its members
+// stay in it, whoever looks and by whichever way, until it can be read again.
+func TestABatchThatCannotBeReadStopsNothingElse(t *testing.T) {
+	t.Parallel()
+	p, ids := patient(t, 2, 100)
+	var told bytes.Buffer
+	s, err := scheduler.New(scheduler.Options{
+		Store: p.store, Queues: p.queues, Chain: p.chain, Policy: p.policy, Clock: p.clock, Name: "s2", Period: time.Second,
+		Log: slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	require.NoError(t, err)
+	names, err := p.Flush(p.ctx, preCommits)
+	require.NoError(t, err)
+	key := "lpseal:{" + names[0] + "}"
+	require.NoError(t, p.rdb.HSet(p.ctx, key, "of-a-newer-version", "1").Err())
+	other := p.add()
+	for range 3 {
+		_, err = s.Poll(p.ctx)
+		require.NoError(t, err)
+		require.NoError(t, s.Advance(p.ctx, ids[0]))
+		require.Equal(t, []string{names[0], names[0]}, p.batches(ids), "nobody else may claim them")
+		require.Equal(t, 1, p.record(ids[0]).Stage(jobs.PreCommit).Delivery)
+		p.clock.Advance(p.policy.Look)
+	}
+	require.NotEmpty(t, queued(p.look(other)))
+	require.Equal(t, 1, strings.Count(told.String(), names[0]+" "), "it is named once: %s", told.String())
+
+	require.NoError(t, p.rdb.HDel(p.ctx, key, "of-a-newer-version").Err())
+	p.poll()
+	for _, id := range ids {
+		p.finish(id, jobs.PreCommit)
+	}
+	require.Equal(t, 2, p.chain.Sent(jobs.PreCommit))
+}
+
+// TestAPollReadsOpenBatchesOnce, however many of their members are due.
+func TestAPollReadsOpenBatchesOnce(t *testing.T) {
+	t.Parallel()
+	p, _ := patient(t, 4, 2)
+	p.poll() // two batches of two
+	p.clock.Advance(p.policy.Look)
+	var reads atomic.Int64
+	p.rdb.AddHook(&batchReads{&reads})
+	report, err := p.Poll(p.ctx)
+	require.NoError(t, err)
+	require.Equal(t, 4, report.Due)
+	require.EqualValues(t, 2, reads.Load())
+}
+
+// batchReads counts the batches that are read.
+type batchReads struct{ n *atomic.Int64 }
+
+func (h *batchReads) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (h *batchReads) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (h *batchReads) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			if cmd.Name() == "hgetall" && strings.HasPrefix(fmt.Sprint(cmd.Args()[1]), "lpseal:{b-") {
+				h.n.Add(1)
+			}
+		}
+		return next(ctx, cmds)
+	}
 }

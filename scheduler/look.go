@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/jobs/queue"
 )
@@ -74,7 +75,9 @@ func (s *Scheduler) readTasks(ctx context.Context, w *world, looks []*look) erro
 	return nil
 }
 
-// readBatches reads what became of the batches that hold the sectors.
+// readBatches finds what became of the batches that hold the sectors. A poll has read the open
+// ones; only others are read here. Who is in a batch that cannot be read stays in it: it may be
+// a newer lpseal's.
 func (s *Scheduler) readBatches(ctx context.Context, w *world, looks []*look) error {
 	var slots []slot
 	var names []string
@@ -82,17 +85,29 @@ func (s *Scheduler) readBatches(ctx context.Context, w *world, looks []*look) er
 		for _, stage := range messageStages {
 			if sr := l.record.Stage(stage); sr.Batch != "" && (sr.State == jobs.Queued || sr.State == jobs.Running) {
 				slots = append(slots, slot{l, stage})
-				names = append(names, sr.Batch)
+				if _, known := w.batches[sr.Batch]; !known {
+					names = append(names, sr.Batch)
+				}
 			}
 		}
 	}
-	batches, err := s.store.Batches(ctx, names)
+	read, err := s.store.Batches(ctx, names)
+	unread, err := sectors.Unread(err)
 	if err != nil {
 		return err
 	}
+	s.alarm(unread)
 	for _, at := range slots {
 		sr := at.record.Stage(at.stage)
-		at.facts.Tasks[at.stage] = w.judge(jobs.MemberTask(batches[sr.Batch], at.record.Task(at.stage)), sr)
+		b, known := w.batches[sr.Batch]
+		if !known {
+			b = read[sr.Batch]
+		}
+		if known && b == nil || unread.Has(sr.Batch) {
+			at.facts.Tasks[at.stage] = jobs.TaskUnread
+			continue
+		}
+		at.facts.Tasks[at.stage] = w.judge(jobs.MemberTask(b, at.record.Task(at.stage)), sr)
 	}
 	return nil
 }

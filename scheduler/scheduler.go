@@ -53,6 +53,8 @@ type Scheduler struct {
 	metrics   *metrics
 	// node is what the Filecoin node said last; it stands in while the node is away.
 	node atomic.Pointer[node]
+	// alarmed are the unreadable things that the log has named, by kind and name.
+	alarmed sync.Map
 }
 
 // New makes a scheduler; [Scheduler.Run] starts it. One that is not running still

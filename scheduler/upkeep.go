@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-
 	"time"
 
 	"github.com/lpseal/lpseal/internal/sectors"
@@ -108,4 +107,17 @@ func (s *Scheduler) sweepSpace(ctx context.Context) error {
 		s.log.Info("space given back that no sector needs", "reservations", dropped)
 	}
 	return err
+}
+
+// alarm names what cannot be read in the log, each once: nothing else stops for it, so nobody
+// would hear of it otherwise. nil is nothing.
+func (s *Scheduler) alarm(unread *sectors.UnreadError) {
+	if unread == nil {
+		return
+	}
+	for i, name := range unread.Names {
+		if _, before := s.alarmed.LoadOrStore(unread.Kind+" "+name, true); !before {
+			s.log.Error("cannot be read and is left alone: a newer lpseal wrote it, so upgrade this one, or it is damaged", unread.Kind, name, "err", unread.Errs[i])
+		}
+	}
 }

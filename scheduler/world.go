@@ -24,6 +24,9 @@ type world struct {
 	node
 	now    time.Time
 	owners map[string]bool // live worker processes, as claims name them
+	// batches are the open ones, as a poll tended them before its sectors; empty outside a
+	// poll. nil stands for one that cannot be read.
+	batches map[string]*jobs.Batch
 
 	// Facts hand these out, so they are replaced and never changed.
 	mu      sync.Mutex
@@ -37,7 +40,7 @@ func (s *Scheduler) survey(ctx context.Context) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{node: *n, now: s.clock.Now(), owners: map[string]bool{}, groups: map[jobs.Group]bool{}}
+	w := &world{node: *n, now: s.clock.Now(), owners: map[string]bool{}, batches: map[string]*jobs.Batch{}, groups: map[jobs.Group]bool{}}
 	if w.workers, err = s.store.Workers(ctx); err != nil {
 		return nil, fmt.Errorf("read the live workers: %w", err)
 	}

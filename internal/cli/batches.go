@@ -79,20 +79,35 @@ func (c *cluster) batches(ctx context.Context, ended int) (batchList, error) {
 		l.Pending = append(l.Pending, pendingBatch{p.Group.String(), p.Sectors, policy.Batch(p.Group.Stage).Max, p.First.UTC()})
 	}
 	open, err := c.store.OpenBatches(ctx, time.Now())
+	unread, err := sectors.Unread(err)
 	if err != nil {
 		return l, err
 	}
 	for _, b := range open {
 		l.Open = append(l.Open, batchLineOf(b))
 	}
+	l.Open = append(l.Open, unreadableLines(unread)...)
 	if ended <= 0 {
 		return l, nil
 	}
 	over, err := c.store.EndedBatches(ctx, ended)
+	unread, err = sectors.Unread(err)
 	for _, b := range over {
 		l.Ended = append(l.Ended, batchLineOf(b))
 	}
+	l.Ended = append(l.Ended, unreadableLines(unread)...)
 	return l, err
+}
+
+// unreadableLines are batches of which nothing but the name is known.
+func unreadableLines(unread *sectors.UnreadError) (lines []batchLine) {
+	if unread == nil {
+		return nil
+	}
+	for i, name := range unread.Names {
+		lines = append(lines, batchLine{Batch: name, State: "unreadable", Sectors: []jobs.SectorID{}, Note: unread.Errs[i].Error()})
+	}
+	return lines
 }
 
 func printBatches(w io.Writer, l batchList) error {

@@ -76,7 +76,7 @@ func (s *Store) endBatch(ctx context.Context, b *jobs.Batch) {
 func (s *Store) Batch(ctx context.Context, id string) (*jobs.Batch, error) {
 	found, err := s.Batches(ctx, []string{id})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("load %s: %w", id, err)
 	}
 	if found[id] == nil {
 		return nil, fmt.Errorf("load %s: %w", id, ErrNoBatch)
@@ -84,7 +84,8 @@ func (s *Store) Batch(ctx context.Context, id string) (*jobs.Batch, error) {
 	return found[id], nil
 }
 
-// Batches reads batches by name; those that Redis does not have are left out.
+// Batches reads batches by name; those that Redis does not have are left out. Those that
+// cannot be parsed are named by an [*UnreadError], which comes beside the others.
 func (s *Store) Batches(ctx context.Context, ids []string) (map[string]*jobs.Batch, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -100,21 +101,24 @@ func (s *Store) Batches(ctx context.Context, ids []string) (map[string]*jobs.Bat
 		return nil, fmt.Errorf("load %d batches: %w", len(ids), err)
 	}
 	out := make(map[string]*jobs.Batch, len(cmds))
+	bad := &UnreadError{Kind: "batch"}
 	for id, cmd := range cmds {
 		if len(cmd.Val()) == 0 {
 			continue
 		}
 		b, err := jobs.ParseBatch(cmd.Val())
 		if err != nil {
-			return nil, fmt.Errorf("load %s: %w", id, err)
+			bad.add(id, err)
+			continue
 		}
 		out[id] = b
 	}
-	return out, nil
+	return out, bad.orNil()
 }
 
-// OpenBatches are those that hold members, the oldest first. What the index names
-// in vain is taken out of it.
+// OpenBatches are those that hold members, the oldest first, and beside them those that
+// cannot be parsed, by an [*UnreadError]: they may. What the index names in vain is taken
+// out of it.
 func (s *Store) OpenBatches(ctx context.Context, now time.Time) ([]*jobs.Batch, error) {
 	index, err := s.rdb.ZRangeWithScores(ctx, openBatchesKey, 0, -1).Result()
 	if err != nil {
@@ -125,6 +129,7 @@ func (s *Store) OpenBatches(ctx context.Context, now time.Time) ([]*jobs.Batch, 
 		ids[i], _ = z.Member.(string)
 	}
 	found, err := s.Batches(ctx, ids)
+	unread, err := Unread(err)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +137,7 @@ func (s *Store) OpenBatches(ctx context.Context, now time.Time) ([]*jobs.Batch, 
 	for i, id := range ids {
 		b := found[id]
 		switch young := index[i].Score > millis(now.Add(-jobs.PlanPatience)); {
+		case unread.Has(id):
 		case b != nil && b.Open():
 			out = append(out, b)
 		case b != nil:
@@ -142,10 +148,14 @@ func (s *Store) OpenBatches(ctx context.Context, now time.Time) ([]*jobs.Batch, 
 			}
 		}
 	}
+	if unread != nil {
+		return out, unread
+	}
 	return out, nil
 }
 
-// EndedBatches are the last n that ended, the latest first.
+// EndedBatches are the last n that ended, the latest first, and beside them those that cannot
+// be parsed, by an [*UnreadError].
 func (s *Store) EndedBatches(ctx context.Context, n int) ([]*jobs.Batch, error) {
 	ids, err := s.rdb.ZRevRange(ctx, endedBatchesKey, 0, int64(n-1)).Result()
 	if err != nil {
@@ -165,10 +175,14 @@ func (s *Store) EndedBatches(ctx context.Context, n int) ([]*jobs.Batch, error) 
 // would hold its members for ever.
 func (s *Store) mendBatches(ctx context.Context, ids []string, m *Mended) error {
 	found, err := s.Batches(ctx, ids)
+	unread, err := Unread(err)
 	if err != nil {
 		return err
 	}
 	m.Looked += len(found)
+	if unread != nil {
+		m.Unreadable += len(unread.Names) // who wrote them keeps them in their index
+	}
 	for id, b := range found {
 		if !b.Open() {
 			continue

@@ -95,6 +95,27 @@ func testBatchIndex(b *bench) {
 	require.Equal(b, []*jobs.Batch{dropped}, ended)
 }
 
+// One batch that cannot be parsed hides no other, and stays where it is.
+func testUnreadableBatches(b *bench) {
+	good, bad := planned("aaaaaa", noon.Add(-time.Hour)), planned("bbbbbb", noon.Add(-time.Hour))
+	for _, x := range []*jobs.Batch{good, bad} {
+		require.NoError(b, b.store.CreateBatch(b.ctx, x, "test"))
+	}
+	require.NoError(b, b.rdb.HSet(b.ctx, "lpseal:{"+bad.ID+"}", "colour", "red").Err())
+	for range 2 {
+		open, err := b.store.OpenBatches(b.ctx, noon)
+		unread, err := sectors.Unread(err)
+		require.NoError(b, err)
+		require.Equal(b, []*jobs.Batch{good}, open)
+		require.Equal(b, []string{bad.ID}, unread.Names)
+	}
+	_, err := b.store.Batch(b.ctx, bad.ID)
+	require.ErrorContains(b, err, "colour")
+	require.NoError(b, b.rdb.Del(b.ctx, "lpseal:batches").Err())
+	m := b.sweep()
+	require.Equal(b, [2]int{1, 1}, [2]int{m.Batch, m.Unreadable}, "a sweep goes on")
+}
+
 func testWaiting(b *bench) {
 	one, two := jobs.SectorID{Miner: miner, Number: 1}, jobs.SectorID{Miner: miner, Number: 2}
 	other := group

@@ -68,6 +68,44 @@ func (e *UnreadableError) Error() string {
 
 func (e *UnreadableError) Unwrap() []error { return e.Errs }
 
+// UnreadError names what is no sector's record, exists, and could not be parsed, such as what
+// a newer lpseal wrote. It comes beside what could be: see [Unread].
+type UnreadError struct {
+	Kind  string // "batch", "deal" or "worker"
+	Names []string
+	Errs  []error // of each name
+}
+
+func (e *UnreadError) Error() string {
+	return fmt.Sprintf("%d of kind %s cannot be read: %v", len(e.Names), e.Kind, errors.Join(e.Errs...))
+}
+
+func (e *UnreadError) Unwrap() []error { return e.Errs }
+
+// Has says that a name is among the unreadable ones; nil has none.
+func (e *UnreadError) Has(name string) bool { return e != nil && slices.Contains(e.Names, name) }
+
+func (e *UnreadError) add(name string, err error) {
+	e.Names, e.Errs = append(e.Names, name), append(e.Errs, err)
+}
+
+// orNil is the error that a read of many returns.
+func (e *UnreadError) orNil() error {
+	if len(e.Names) == 0 {
+		return nil
+	}
+	return e
+}
+
+// Unread parts a read that failed from one that only met unreadable ones: those are nil if
+// there are none, and what was returned beside the error stands if rest is nil.
+func Unread(err error) (unread *UnreadError, rest error) {
+	if errors.As(err, &unread) {
+		return unread, nil
+	}
+	return nil, err
+}
+
 // LoadMany reads records in pipelines; nil stands for one that is absent. Records
 // that cannot be parsed are nil too and named in an [*UnreadableError], which comes
 // beside the others: one bad record does not hide the rest.

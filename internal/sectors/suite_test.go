@@ -53,6 +53,7 @@ var conformance = []struct {
 	{"a write whose answer is lost is answered truly", testLostAnswers},
 	{"a batch is written, ended and kept for a while", testBatches},
 	{"open batches are found whatever happens to their index", testBatchIndex},
+	{"a batch that cannot be parsed hides no other", testUnreadableBatches},
 	{"who waits for a batch is indexed by group", testWaiting},
 	{"progress is kept beside the record", testProgress},
 	{"numbers are the lowest free ones and never come twice", testNumbers},

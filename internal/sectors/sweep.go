@@ -23,7 +23,7 @@ type Mended struct {
 	Pieces int // sectors missing under one of their pieces
 	Batch  int // open batches missing in theirs
 	Deals  int // deals without a sector's record missing among the open ones
-	// Unreadable records are left alone; LoadMany names them.
+	// Unreadable records, batches and deals are left alone; reading them names them.
 	Unreadable int
 }
 

@@ -86,7 +86,8 @@ type tally struct {
 	open       []entry // by miner and number
 	done       []jobs.SectorID
 	doneBy     map[abi.ActorID]int
-	unreadable []jobs.SectorID // records of a newer lpseal, or damaged
+	unreadable []jobs.SectorID     // records of a newer lpseal, or damaged
+	unread     map[string][]string // what else is, by kind
 	stages     map[count]int
 	notProven  map[missed]int
 	pace       jobs.Pace
@@ -148,7 +149,7 @@ func (c *census) count(ctx context.Context) (*tally, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tally{at: c.clock.Now(), stages: map[count]int{}, notProven: map[missed]int{}, doneBy: map[abi.ActorID]int{}}
+	t := &tally{at: c.clock.Now(), stages: map[count]int{}, notProven: map[missed]int{}, unread: map[string][]string{}, doneBy: map[abi.ActorID]int{}}
 	network := c.network(ctx)
 	miners := map[abi.ActorID]bool{}
 	for _, m := range c.miners {
@@ -176,6 +177,17 @@ func (c *census) count(ctx context.Context) (*tally, error) {
 		}
 	}
 	slices.SortFunc(t.open, func(a, b entry) int { return compareIDs(a.id, b.id) })
+	_, batches := c.store.OpenBatches(ctx, t.at)
+	for kind, err := range map[string]error{"batch": batches} {
+		unread, err := sectors.Unread(err)
+		if err != nil {
+			return nil, err
+		}
+		t.unread[kind] = nil
+		if unread != nil {
+			t.unread[kind] = unread.Names
+		}
+	}
 	for _, miner := range slices.Sorted(maps.Keys(miners)) {
 		done, err := c.store.Done(ctx, miner, 0, everyDone)
 		if err != nil {

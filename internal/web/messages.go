@@ -9,6 +9,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"github.com/lpseal/lpseal/chain"
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -96,8 +97,14 @@ func (s *site) batches(ctx context.Context) (lines []batchLine, err error) {
 		lines = append(lines, batchLine{Group: p.Group.String(), State: "waiting", Sectors: p.Sectors, Goes: soon(p.First, now)})
 	}
 	open, err := s.Store.OpenBatches(ctx, now)
+	unread, err := sectors.Unread(err)
 	for _, b := range open {
 		lines = append(lines, batchLine{Name: b.ID, Group: b.Group.String(), State: string(b.State), Cause: string(b.Cause), Sectors: len(b.Members)})
+	}
+	if unread != nil {
+		for _, name := range unread.Names {
+			lines = append(lines, batchLine{Name: name, State: "unreadable"})
+		}
 	}
 	return lines, err
 }

@@ -32,6 +32,7 @@ var (
 	finishedDesc  = describe("sectors_finished", "Sectors out of the pipeline: committed, proven or removed.", "miner")
 	notProvenDesc = describe("sectors_not_proven", "Committed sectors whose first WindowPoSt deadline closed without a proof, by state (unproven, faulty, terminated).", "miner", "state")
 	brokenDesc    = describe("sectors_unreadable", "Records that cannot be parsed.")
+	unreadDesc    = describe("unreadable", "Batches and deals that cannot be parsed.", "kind")
 	widthDesc     = describe("lane_width", "Stages a lane runs at a time.", "host", "instance", "class", "gpu")
 	busyDesc      = describe("lane_busy", "Stages a lane runs now.", "host", "instance", "class", "gpu")
 	groupDesc     = describe("lane_lockstep", "Sectors in the lane's largest group that has its layers made together now.", "host", "instance", "class", "gpu")
@@ -95,6 +96,9 @@ func (f fleet) collect(ctx context.Context, out chan<- prometheus.Metric) error 
 		gauge(notProvenDesc, float64(n), minerLabel(uint64(key.miner)), string(key.state))
 	}
 	gauge(brokenDesc, float64(len(t.unreadable)))
+	for kind, names := range t.unread {
+		gauge(unreadDesc, float64(len(names)), kind)
+	}
 	workers, err := f.Store.Workers(ctx)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -296,6 +297,11 @@ func alarms(t *tally, workers []jobs.Worker) []alarm {
 	}
 	if n := len(t.unreadable); n > 0 {
 		say("%d of the records cannot be read, the first is %s: was it written by a newer lpseal?", n, t.unreadable[0])
+	}
+	for _, kind := range slices.Sorted(maps.Keys(t.unread)) {
+		if names := t.unread[kind]; len(names) > 0 {
+			say("%d of kind %s cannot be read, and whoever is in them waits; the first is %s: was it written by a newer lpseal?", len(names), kind, names[0])
+		}
 	}
 	return out
 }
