@@ -48,7 +48,8 @@ const (
 	// MaxBatch is how many sectors one message may carry (builtin-actors' miner,
 	// PRE_COMMIT_SECTOR_BATCH_MAX_SIZE).
 	MaxBatch = 256
-	// MaxAggregate is how many proofs one aggregate may join (FIP-0013).
+	// MinAggregate and MaxAggregate are how many proofs one aggregate may join (FIP-0013).
+	MinAggregate = 4
 	MaxAggregate = 819
 	// MaxBatchBytes is how many bytes of parameters a message has for its sectors: it
 	// is at most 64 KiB, and addresses, amounts, signature and gas figures need some.

@@ -23,14 +23,13 @@ var commit = Row{
 }
 
 func doCommits(ctx context.Context, env *Env, batch string, rs []*Record) ([]Sent, error) {
-	agg, _ := env.Prover.(Aggregator)
 	return sendTogether(ctx, rs, func(r *Record) (CommitRequest, error) {
 		if err := holdsOnChain(ctx, env.Chain, r); err != nil {
 			return CommitRequest{}, err
 		}
 		return CommitRequest{Meaning: r.Meaning(Commit), Seal: r.Seal(), Pieces: r.Pieces, Proof: r.PoRep, Deadline: CommitDeadline(r)}, offer(ctx, env, r)
 	}, func(requests []CommitRequest) ([]Sent, error) {
-		return env.Chain.SendCommits(ctx, batch, requests, agg)
+		return env.Chain.SendCommits(ctx, batch, requests, env.Aggregator)
 	})
 }
 

@@ -17,9 +17,11 @@ type Env struct {
 	Files    Files
 	Pieces   Pieces
 	Handover Handover // nil: stored sectors are declared to nobody
-	Clock    Clock
-	Rand     io.Reader // seeds of self-checks
-	Progress func(Progress)
+	// Aggregator joins the proofs of a batch; nil: they go one by one.
+	Aggregator Aggregator
+	Clock      Clock
+	Rand       io.Reader // seeds of self-checks
+	Progress   func(Progress)
 }
 
 // Clock is the wall clock; tests drive it.
@@ -306,7 +308,7 @@ type Sent struct {
 }
 
 // Aggregator makes one SnarkPack v2 proof of the SNARKs of 4 to 819 sectors of one
-// miner and proof type, in the order given. A [Prover] that can is one, too.
+// miner and proof type, in the order given.
 type Aggregator interface {
 	Aggregate(ctx context.Context, seals []Seal, snarks [][]byte) ([]byte, error)
 }

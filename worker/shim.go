@@ -58,17 +58,23 @@ func shim(dir string) (int, error) {
 	s.serve(ours)
 	_ = proof.Wait() // how it ended is in its state
 
-	st := status{Ended: true, Exit: proof.ProcessState.ExitCode()}
-	if ws, ok := proof.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		st.Signal = signalName(ws.Signal())
-		st.OOMKill = ws.Signal() == syscall.SIGKILL && oomKills() > before
-	}
+	st := endedAs(proof.ProcessState, before)
 	for _, h := range s.held {
 		if err := s.end(h, st); err != nil {
 			return exitNoReport, err
 		}
 	}
 	return exitOK, nil
+}
+
+// endedAs is how a process ended; before is what [oomKills] said when it was started.
+func endedAs(p *os.ProcessState, before uint64) status {
+	st := status{Ended: true, Exit: p.ExitCode()}
+	if ws, ok := p.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		st.Signal = signalName(ws.Signal())
+		st.OOMKill = ws.Signal() == syscall.SIGKILL && oomKills() > before
+	}
+	return st
 }
 
 // keeper is the shim's book of the works that its proof process has in hand.

@@ -278,10 +278,13 @@ func (f folder) status() (*status, error) {
 	return &s, nil
 }
 
+// mostWords is how much of a process' output is looked at for its end, in bytes: a Go
+// runtime's dump of all goroutines may be long.
+const mostWords = 256 << 10
+
 // words are the last words of the processes: what they printed about their end.
 // What they said of earlier works is not this one's.
 func (f folder) words() string {
-	const most = 256 << 10 // a Go runtime's dump of all goroutines may be long
 	file, err := os.Open(f.file(stderrFile))
 	if err != nil {
 		return ""
@@ -291,7 +294,7 @@ func (f folder) words() string {
 	if st, err := f.status(); err == nil && st != nil {
 		from = st.Said
 	}
-	_, _ = file.Seek(max(from, f.printed()-most), io.SeekStart)
-	b, _ := io.ReadAll(io.LimitReader(file, most))
+	_, _ = file.Seek(max(from, f.printed()-mostWords), io.SeekStart)
+	b, _ := io.ReadAll(io.LimitReader(file, mostWords))
 	return lastWords(strings.ToValidUTF8(string(b), "?"))
 }

@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 			os.Exit(ChildMain(context.Background(), os.Args[2], buildTestChild))
 		case "worker":
 			os.Exit(workerProcess(os.Args[2]))
+		case "aggregate":
+			os.Exit(AggregateMain(context.Background(), os.Stdin, os.Stdout, joinerOf(os.Args[2])))
 		}
 	}
 	os.Exit(m.Run())

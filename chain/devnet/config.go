@@ -29,8 +29,8 @@ type Config struct {
 	Accounts []Account // t0100, t0101, …; [DefaultAccounts] when empty. Their keys are the node's wallet.
 	Miners   []Miner   // [DefaultMiner] when empty
 	Verifier Verifier  // checks proofs; without one every proof is refused
-	// VerifyAggregate checks a SnarkPack (v2) proof of many seals, in their order. Only filecoin-ffi can: a binary without it has none, and refuses every
-	// aggregate with an error that names the build tag. A fault of class Input says that the proof is wrong, which is remembered; one of another class, that
+	// VerifyAggregate checks a SnarkPack (v2) proof of many seals, in their order. Only filecoin-ffi can: a binary without it, or without a
+	// verifying key, has none, and refuses every aggregate with an error that names the build tag. A fault of class Input says that the proof is wrong, which is remembered; one of another class, that
 	// it could not be told: the message is refused with its text until it can be.
 	VerifyAggregate func(ctx context.Context, seals []SealInfo, aggregate []byte) error
 

@@ -142,7 +142,7 @@ func (p *proofs) judge(ctx context.Context, key [sha256.Size]byte, good bool) (b
 // verifyAggregate is verify for one proof of many seals. It says why the aggregate is refused; empty accepts it.
 func (p *proofs) verifyAggregate(ctx context.Context, seals []SealInfo, aggregate []byte) (refusal string, err error) {
 	if p.aggregates == nil {
-		return "this embedded node cannot verify aggregates; build lpseal with tag filcrypto (make build-ffi)", nil
+		return "this embedded node cannot verify aggregates; build lpseal with tag filcrypto (make build-ffi) and start it with --vk", nil
 	}
 	all := sha256.New()
 	for _, s := range seals {

@@ -14,12 +14,6 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// The network's bounds on the sectors of one aggregate.
-const (
-	MinAggregated = 4
-	MaxAggregated = 819
-)
-
 var _ jobs.Aggregator = (*Prover)(nil)
 
 // Aggregate makes one SnarkPack (v2) proof of many sectors' SNARKs. All are of one
@@ -58,11 +52,11 @@ func (p *Prover) VerifyAggregate(ctx context.Context, seals []jobs.Seal, aggrega
 }
 
 func (p *Prover) aggregated(ctx context.Context, seals []jobs.Seal) (info proof.AggregateSealVerifyProofAndInfos, err error) {
-	if n := len(seals); n < MinAggregated || n > MaxAggregated {
-		return info, jobs.Failf(jobs.Rejected, "%d sectors: an aggregate has %d to %d", n, MinAggregated, MaxAggregated)
+	if n := len(seals); n < jobs.MinAggregate || n > jobs.MaxAggregate {
+		return info, jobs.Failf(jobs.Rejected, "%d sectors: an aggregate has %d to %d", n, jobs.MinAggregate, jobs.MaxAggregate)
 	}
 	first := seals[0]
-	if err := p.parameters(ctx, first); err != nil {
+	if err := trusted(ctx, first, p.Aggregates); err != nil {
 		return info, err
 	}
 	info = proof.AggregateSealVerifyProofAndInfos{

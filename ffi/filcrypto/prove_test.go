@@ -46,13 +46,24 @@ const size2KiB = abi.SectorSize(2 << 10)
 
 // provesWithTestParameters is a prover that checks its parameters first.
 func provesWithTestParameters(t testing.TB) *filcrypto.Prover {
-	p, err := filcrypto.New(filcrypto.Options{Parameters: func(ctx context.Context, size abi.SectorSize) error {
-		_, err := parameters.Ready(ctx, "test", size, params.PoRep)
-		return err
-	}})
+	p := proverWith(t, parameters)
+	for _, n := range []params.Need{params.Proving(size2KiB), params.Aggregating(size2KiB)} {
+		_, err := parameters.Ready(t.Context(), "test", n)
+		require.NoError(t, err, "make them: lpseal params generate --sector-size 2KiB --aggregate 1024")
+	}
+	return p
+}
+
+// proverWith is a prover that trusts a folder of test parameters.
+func proverWith(t testing.TB, dir params.Dir) *filcrypto.Prover {
+	ready := func(need func(abi.SectorSize) params.Need) func(context.Context, abi.SectorSize) error {
+		return func(ctx context.Context, size abi.SectorSize) error {
+			_, err := dir.Ready(ctx, "test", need(size))
+			return err
+		}
+	}
+	p, err := filcrypto.New(filcrypto.Options{Parameters: ready(params.Proving), Aggregates: ready(params.Aggregating)})
 	require.NoError(t, err)
-	_, err = parameters.Ready(t.Context(), "test", size2KiB, params.PoRep, params.Aggregate)
-	require.NoError(t, err, "make them: lpseal params generate --sector-size 2KiB --aggregate 1024")
 	return p
 }
 
@@ -139,11 +150,7 @@ func TestBadParametersAreNotUsed(t *testing.T) {
 	t.Parallel()
 	v := provertest.Named(t, "2k-data")
 	dir := params.Dir(t.TempDir())
-	p, err := filcrypto.New(filcrypto.Options{Parameters: func(ctx context.Context, size abi.SectorSize) error {
-		_, err := dir.Ready(ctx, "test", size, params.PoRep)
-		return err
-	}})
-	require.NoError(t, err)
+	p := proverWith(t, dir)
 	s, f := provertest.Sealed(t, p, p, v)
 	c1, err := p.C1(t.Context(), s, f)
 	require.NoError(t, err)
@@ -152,13 +159,20 @@ func TestBadParametersAreNotUsed(t *testing.T) {
 	requireClass(t, err, jobs.Busy)
 	require.ErrorContains(t, err, "is missing in "+string(dir)+": run lpseal params fetch --sector-size 2KiB")
 
-	for _, file := range params.Files([]abi.SectorSize{size2KiB}, params.PoRep) {
+	seals := []jobs.Seal{s, s, s, s}
+	requireClass(t, p.VerifyAggregate(t.Context(), seals, nil), jobs.Busy)
+	require.ErrorContains(t, p.VerifyAggregate(t.Context(), seals, nil), "run lpseal params fetch --sector-size 2KiB --aggregate")
+
+	for _, file := range params.Files([]abi.SectorSize{size2KiB}, params.PoRep, params.Aggregate) {
 		require.NoError(t, os.WriteFile(filepath.Join(string(dir), file.Name), []byte("not parameters"), 0o644))
 	}
 	_, err = p.C2(t.Context(), s, c1)
 	requireClass(t, err, jobs.Busy)
 	require.ErrorContains(t, err, "it is damaged or of another origin")
 	requireClass(t, p.Verify(t.Context(), s, make([]byte, 192), nil), jobs.Busy)
+	_, err = p.Aggregate(t.Context(), seals, make([][]byte, 4))
+	requireClass(t, err, jobs.Busy)
+	require.ErrorContains(t, err, "it is damaged or of another origin", "and the library never read it")
 }
 
 // BenchmarkC2 shows what a process that keeps the parameters in memory saves: the

@@ -27,6 +27,8 @@ type Options struct {
 	// Parameters sees that the proof parameters of a sector size are there and are
 	// what they should be, before the library first reads them. nil trusts the folder.
 	Parameters func(ctx context.Context, size abi.SectorSize) error
+	// Aggregates does the same for aggregates: the SRS, and the size's verifying key.
+	Aggregates func(ctx context.Context, size abi.SectorSize) error
 }
 
 // Prover is the filecoin-ffi backend. It has no state of its own; the library keeps
@@ -73,14 +75,19 @@ func (p *Prover) TreeD(ctx context.Context, proof abi.RegisteredSealProof, cache
 
 // parameters is a check before anything that proves or verifies.
 func (p *Prover) parameters(ctx context.Context, s jobs.Seal) error {
-	if p.Parameters == nil {
+	return trusted(ctx, s, p.Parameters)
+}
+
+// trusted has the files checked that work with a seal's size reads.
+func trusted(ctx context.Context, s jobs.Seal, check func(context.Context, abi.SectorSize) error) error {
+	if check == nil {
 		return nil
 	}
 	size, err := s.Proof.SectorSize()
 	if err != nil {
 		return jobs.Failf(jobs.Rejected, "seal proof %d: %w", s.Proof, err)
 	}
-	return p.Parameters(ctx, size)
+	return check(ctx, size)
 }
 
 // interactive says whether the proof is one that this package seals: V1, V1_1, or

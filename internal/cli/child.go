@@ -3,7 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -29,6 +32,38 @@ func (a *app) childCmd() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// aggregateCmd is the program that joins proofs for a scheduler. All that it needs comes
+// with the request and the environment.
+func (a *app) aggregateCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:    "aggregate",
+		Short:  "Join the proofs of a batch; schedulers start this",
+		Args:   args(cobra.NoArgs),
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if code := worker.AggregateMain(cmd.Context(), a.in, a.out, joiner); code != exitOK {
+				return &codedError{code: code, err: errors.New("child process ended without a report")}
+			}
+			return nil
+		},
+	}
+}
+
+// joins is the prover that can make aggregates.
+const joins = "filcrypto"
+
+func joiner(context.Context) (jobs.Aggregator, error) {
+	p, err := newBackend(joins, backendOptions{network: os.Getenv(networkEnv), log: slog.Default()})
+	if err != nil {
+		return nil, err
+	}
+	agg, ok := p.(jobs.Aggregator)
+	if !ok {
+		return nil, fmt.Errorf("prover %s joins no proofs", p.Name())
+	}
+	return agg, nil
 }
 
 // childConfig starts this program again with the configuration of this one.

@@ -32,7 +32,7 @@ func (f demoFlags) useTestParameters(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := params.DefaultDir().Ready(ctx, "demo", sizes[0], params.PoRep); err != nil {
+	if _, err := params.DefaultDir().Ready(ctx, "demo", params.Proving(sizes[0])); err != nil {
 		return refused("lpseal params generate --sector-size "+f.size, "demo: %w", err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,7 +62,7 @@ func (a *app) devnetCmd() *cobra.Command {
 	size := flags.String("sector-size", "8MiB", "sector size of the miners")
 	miners := flags.StringSlice("miner", []string{"t01000"}, "miners of the genesis")
 	epoch := flags.Duration("epoch", time.Second, "time between two epochs")
-	vk := flags.String("vk", "", "verifying key (.vk file) of the proof parameters that the network takes; without one it takes native proofs alone")
+	vk := flags.String("vk", "", "verifying key (.vk file) of the proof parameters that the network takes; without one it takes native proofs alone; the SRS of aggregates lies beside it")
 	dir := flags.String("dir", "", "folder that keeps the network over restarts (default memory only)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := a.load()
@@ -76,6 +77,10 @@ func (a *app) devnetCmd() *cobra.Command {
 		var v verifier
 		if *vk != "" {
 			if v.key, err = readKey(*vk); err != nil {
+				return err
+			}
+			// filecoin-ffi, which verifies aggregates, finds its files by itself.
+			if err := os.Setenv("FIL_PROOFS_PARAMETER_CACHE", filepath.Dir(*vk)); err != nil {
 				return err
 			}
 		}
@@ -106,7 +111,10 @@ func devnetConfig(size string, miners []string, v verifier) (devnet.Config, erro
 	if err != nil {
 		return devnet.Config{}, err
 	}
-	cfg := devnet.Config{Verifier: v, VerifyAggregate: verifyAggregate}
+	cfg := devnet.Config{Verifier: v}
+	if v.key != nil {
+		cfg.VerifyAggregate = verifyAggregate
+	}
 	for _, m := range miners {
 		id, err := parseMiner(m)
 		if err != nil {

@@ -95,6 +95,7 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 	part(func(ctx context.Context) { around = d.chain(ctx) })
 	d.cpu()
 	d.lanes(around)
+	d.aggregation(around)
 	d.paths(around)
 	part(d.handover)
 	if d.store != nil {

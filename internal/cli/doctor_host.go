@@ -86,13 +86,33 @@ func (d *doctor) lanes(s surroundings) {
 // parameters looks at those of a lane's proofs; it reads no file, for that takes minutes.
 func (d *doctor) parameters(lane string, s surroundings) {
 	listed := func(_ context.Context, size abi.SectorSize) error {
-		return params.DefaultDir().Usable(s.network.Name, size, params.PoRep)
+		return params.DefaultDir().Usable(s.network.Name, params.Proving(size))
 	}
 	if why := parametersLack(context.Background(), params.DefaultDir(), s.proofs, listed); why != "" {
 		d.fail("lanes", "docs/how-to/ffi.md, Parameters", "lane %s: %s", lane, why)
 		return
 	}
 	d.ok("lanes", "lane %s: its proof parameters are in %s", lane, params.DefaultDir())
+}
+
+// aggregation sees whether a scheduler on this host can join proofs. It reads no file
+// either.
+func (d *doctor) aggregation(s surroundings) {
+	if !d.aggregates() || d.cfg.Policy.Commits.Max < jobs.MinAggregate {
+		return
+	}
+	dir := params.DefaultDir()
+	for _, proof := range s.proofs {
+		size, err := proof.SectorSize()
+		if err == nil {
+			err = dir.Usable(s.network.Name, params.Aggregating(size))
+		}
+		if err != nil {
+			d.warn("chain", "docs/how-to/ffi.md, Aggregates; or set chain.aggregate: off", "a scheduler on this host sends proofs one by one, for it cannot join them: %s", reason(err))
+			return
+		}
+	}
+	d.ok("chain", "a scheduler on this host joins the proofs of a batch where that is cheaper; the SRS is in %s", dir)
 }
 
 // environment names a lane's variables that filecoin-ffi does not read: a slip of the pen

@@ -36,7 +36,7 @@ func (c *cluster) watchParameters(ctx context.Context, s surroundings, lanes []j
 	say("proof parameters are being checked")
 	looked := make(chan struct{})
 	go func() {
-		check := proofParameters(s.network.Name, c.logs.of("prover").Warn)
+		check := proofParameters(s.network.Name, params.Proving, c.logs.of("prover").Warn)
 		for first := true; ; first = false {
 			say(parametersLack(ctx, params.DefaultDir(), s.proofs, check))
 			if first {
@@ -92,14 +92,18 @@ func parametersLack(ctx context.Context, dir params.Dir, proofs []abi.Registered
 		}
 	}
 	for _, size := range sizes {
-		err := check(ctx, size)
-		var fault *jobs.Fault
-		switch {
-		case errors.As(err, &fault):
-			return fault.Text
-		case err != nil:
-			return err.Error()
+		if err := check(ctx, size); err != nil {
+			return reason(err)
 		}
 	}
 	return ""
+}
+
+// reason is an error without the class of its fault.
+func reason(err error) string {
+	var fault *jobs.Fault
+	if errors.As(err, &fault) {
+		return fault.Text
+	}
+	return err.Error()
 }

@@ -244,13 +244,13 @@ func (a *app) emitParams(all []params.Status) error {
 	})
 }
 
-// proofParameters is the check before anything that proves or verifies with
-// filecoin-ffi. network is the connected one's name.
-func proofParameters(network string, warn func(msg string, args ...any)) func(context.Context, abi.SectorSize) error {
+// proofParameters is the check before anything that proves, verifies or aggregates with
+// filecoin-ffi, as need says. network is the connected one's name.
+func proofParameters(network string, need func(abi.SectorSize) params.Need, warn func(msg string, args ...any)) func(context.Context, abi.SectorSize) error {
 	var once sync.Once
 	return func(ctx context.Context, size abi.SectorSize) error {
 		dir := params.DefaultDir()
-		test, err := dir.Ready(ctx, network, size, params.PoRep)
+		test, err := dir.Ready(ctx, network, need(size))
 		if test && err == nil {
 			once.Do(func() {
 				warn("proving with test parameters: only networks whose verifying key is theirs accept the proofs", "dir", string(dir), "network", network)

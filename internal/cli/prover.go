@@ -43,7 +43,7 @@ var provers = map[string]backend{
 	},
 }
 
-// verifyAggregate checks SnarkPack proofs; nil in a binary without filecoin-ffi, which alone can.
+// verifyAggregate checks SnarkPack proofs for the embedded node; nil in a binary without filecoin-ffi, which alone can.
 var verifyAggregate func(ctx context.Context, seals []jobs.Seal, aggregate []byte) error
 
 func newBackend(name string, o backendOptions) (jobs.Prover, error) {

@@ -8,13 +8,14 @@ import (
 
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/ffi/filcrypto"
+	"github.com/lpseal/lpseal/internal/params"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 func init() {
 	verifyAggregate = func(ctx context.Context, seals []jobs.Seal, aggregate []byte) error {
 		// The embedded node takes test parameters, as it takes proofs made with them.
-		p, err := filcrypto.New(filcrypto.Options{Parameters: proofParameters(devnet.DefaultNetworkName, slog.Default().Warn)})
+		p, err := filcrypto.New(filcrypto.Options{Aggregates: proofParameters(devnet.DefaultNetworkName, params.Aggregating, slog.Default().Warn)})
 		if err != nil {
 			return err
 		}
@@ -24,7 +25,11 @@ func init() {
 		make: func(o backendOptions) (jobs.Prover, error) {
 			key, gpu := filcrypto.Build()
 			o.log.Debug("filecoin-ffi", "library", key, "gpu", gpu, "environment", filcrypto.Environment())
-			return filcrypto.New(filcrypto.Options{Threads: o.threads, Parameters: proofParameters(o.network, o.log.Warn)})
+			return filcrypto.New(filcrypto.Options{
+				Threads:    o.threads,
+				Parameters: proofParameters(o.network, params.Proving, o.log.Warn),
+				Aggregates: proofParameters(o.network, params.Aggregating, o.log.Warn),
+			})
 		},
 		build: func() string {
 			key, _ := filcrypto.Build()

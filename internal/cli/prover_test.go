@@ -88,10 +88,10 @@ func TestTestParametersByNetwork(t *testing.T) {
 	var warned []string
 	warn := func(msg string, _ ...any) { warned = append(warned, msg) }
 	for _, network := range []string{"mainnet", "calibrationnet", ""} {
-		require.ErrorContains(t, proofParameters(network, warn)(t.Context(), 2048), "test parameters")
+		require.ErrorContains(t, proofParameters(network, params.Proving, warn)(t.Context(), 2048), "test parameters")
 	}
 	require.Empty(t, warned)
-	check := proofParameters("2k", warn)
+	check := proofParameters("2k", params.Proving, warn)
 	require.NoError(t, check(t.Context(), 2048))
 	require.NoError(t, check(t.Context(), 2048))
 	require.Len(t, warned, 1)

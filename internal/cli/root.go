@@ -83,7 +83,7 @@ func (a *app) root() *cobra.Command {
 	a.add(root, "operate", a.sectorsCmd(), a.piecesCmd(), a.dealsCmd(), a.batchesCmd(), a.messagesCmd(), a.walletCmd(), a.machinesCmd(), a.storageCmd(), a.stagesCmd(), a.configCmd(), a.doctorCmd())
 	a.add(root, "operate", a.proofsCmd(), a.paramsCmd())
 	a.add(root, "try", a.demoCmd(), a.benchCmd())
-	a.add(root, "", a.versionCmd(), a.childCmd(), a.generateCmd())
+	a.add(root, "", a.versionCmd(), a.childCmd(), a.aggregateCmd(), a.generateCmd())
 	return root
 }
 

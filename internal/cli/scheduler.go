@@ -45,11 +45,11 @@ func (c *cluster) runScheduler(ctx context.Context, child worker.ChildConfig) er
 	if err != nil {
 		return err
 	}
-	joins, err := c.aggregator(ctx, node)
+	agg, err := c.aggregator(ctx, node)
 	if err != nil {
 		return err
 	}
-	w, err := c.chainWorker(node, joins, child)
+	w, err := c.chainWorker(node, agg, child)
 	if err != nil {
 		return err
 	}
@@ -77,9 +77,9 @@ func ended(ctx context.Context, err error) error {
 // processor.
 const chainWidth = 8
 
-// aggregator is the prover that joins proofs into aggregates, nil where this binary has
-// none or may not. Where its parameters are missing, proofs go one by one.
-func (c *cluster) aggregator(ctx context.Context, node jobs.Chain) (jobs.Prover, error) {
+// aggregator joins proofs into aggregates; nil where this binary cannot, or may not. Where
+// its parameters are missing, proofs go one by one.
+func (c *cluster) aggregator(ctx context.Context, node jobs.Chain) (jobs.Aggregator, error) {
 	if !c.aggregates() {
 		return nil, nil
 	}
@@ -87,18 +87,18 @@ func (c *cluster) aggregator(ctx context.Context, node jobs.Chain) (jobs.Prover,
 	if err != nil {
 		return nil, err
 	}
-	return newBackend("filcrypto", backendOptions{network: network.Name, log: c.logs.of("prover")})
+	return worker.NewAggregator(worker.ChildConfig{Args: []string{"aggregate"}, Env: []string{networkEnv + "=" + network.Name}})
 }
 
 // aggregates says that this binary can join proofs, and may.
 func (c *cluster) aggregates() bool {
-	_, ok := provers["filcrypto"]
+	_, ok := provers[joins]
 	return ok && c.cfg.Chain.Aggregate != "off"
 }
 
 // chainWorker serves queue chain. It has no paths: what it reads of a sector comes over
 // the file service.
-func (c *cluster) chainWorker(node jobs.Chain, joins jobs.Prover, child worker.ChildConfig) (*worker.Worker, error) {
+func (c *cluster) chainWorker(node jobs.Chain, agg jobs.Aggregator, child worker.ChildConfig) (*worker.Worker, error) {
 	alone := *c
 	cfg := *c.cfg
 	cfg.Worker.Paths = nil
@@ -107,7 +107,8 @@ func (c *cluster) chainWorker(node jobs.Chain, joins jobs.Prover, child worker.C
 	if err != nil {
 		return nil, err
 	}
-	env := c.env(joins, node, host, nil) // nothing is stored on this lane
+	env := c.env(nil, node, host, nil) // nothing is proven or stored on this lane
+	env.Aggregator = agg
 	return worker.New(worker.Options{
 		Host: c.cfg.Host.ID, Instance: c.cfg.Scheduler.Instance, Run: rand.Text(), Version: thisBuild().Version,
 		StateDir: c.cfg.Host.StateDir, Lanes: []jobs.Lane{{Class: jobs.ClassChain, Width: chainWidth}},

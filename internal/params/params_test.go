@@ -355,16 +355,18 @@ func TestGeneratedParametersAreMarked(t *testing.T) {
 	require.Equal(t, before, after, "what is there is kept")
 
 	for network, refused := range map[string]bool{"mainnet": true, "calibrationnet": true, "": true, "2k": false} {
-		test, err := d.Ready(t.Context(), network, 2048, PoRep, Aggregate)
-		require.True(t, test)
-		if !refused {
-			require.NoError(t, err)
-			continue
+		for _, need := range []Need{Proving(2048), Aggregating(2048)} {
+			test, err := d.Ready(t.Context(), network, need)
+			require.True(t, test)
+			if !refused {
+				require.NoError(t, err)
+				continue
+			}
+			fault, ok := jobs.Classify(t.Context(), err)
+			require.True(t, ok)
+			require.Equal(t, jobs.Busy, fault.Class)
+			require.Contains(t, fault.Text, "test parameters")
 		}
-		fault, ok := jobs.Classify(t.Context(), err)
-		require.True(t, ok)
-		require.Equal(t, jobs.Busy, fault.Class)
-		require.Contains(t, fault.Text, "test parameters")
 	}
 	require.ErrorContains(t, d.Fetch(t.Context(), files, Fetcher{}), "holds test parameters")
 }
@@ -388,14 +390,14 @@ func TestGenerateLeavesNothingHalf(t *testing.T) {
 func TestReadySaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	d := Dir(t.TempDir())
-	_, err := d.Ready(t.Context(), "mainnet", 32<<30, PoRep)
+	_, err := d.Ready(t.Context(), "mainnet", Proving(32<<30))
 	require.ErrorContains(t, err, "is missing in "+string(d)+": run lpseal params fetch --sector-size 32GiB")
 	for _, f := range Files([]abi.SectorSize{32 << 30}, PoRep) {
 		write(t, d, f.Name, []byte("cut"))
 	}
-	_, err = d.Ready(t.Context(), "mainnet", 32<<30, PoRep)
+	_, err = d.Ready(t.Context(), "mainnet", Proving(32<<30))
 	require.ErrorContains(t, err, "it is damaged or of another origin")
-	_, err = d.Ready(t.Context(), "mainnet", 3<<10, PoRep)
+	_, err = d.Ready(t.Context(), "mainnet", Proving(3<<10))
 	fault, _ := jobs.Classify(t.Context(), err)
 	require.Equal(t, jobs.Rejected, fault.Class)
 	for size, text := range map[abi.SectorSize]string{2 << 10: "2KiB", 8 << 20: "8MiB", 64 << 30: "64GiB"} {
