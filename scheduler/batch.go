@@ -253,7 +253,7 @@ func (s *Scheduler) setDue(ctx context.Context, members []jobs.TaskRef, at time.
 func (s *Scheduler) tendBatches(ctx context.Context, w *world) error {
 	open, err := s.store.OpenBatches(ctx, w.now)
 	unread, err := sectors.Unread(err)
-	if err != nil || len(open) == 0 && unread == nil {
+	if err != nil {
 		return err
 	}
 	s.alarm(unread)
@@ -277,7 +277,7 @@ func (s *Scheduler) tendBatches(ctx context.Context, w *world) error {
 		switch {
 		case state == jobs.TaskAbsent && young:
 			continue // its scheduler is about to enqueue it
-		case state == jobs.TaskActive && b.State == jobs.BatchRunning && !young && !w.owners[b.Worker]:
+		case state == jobs.TaskActive && b.State == jobs.BatchRunning && !young && !w.lives(b.Worker):
 			state = jobs.TaskActiveDead
 		}
 		if err := s.tendBatch(ctx, w, b, state); err != nil {

@@ -40,7 +40,7 @@ func (s *Scheduler) newDeal(ctx context.Context, d jobs.Deal, digest string) (*s
 		return nil, fmt.Errorf("deal %s: %w", d.ID, err)
 	}
 	open, err := s.store.OpenDeals(ctx)
-	if err != nil {
+	if _, err = sectors.Unread(err); err != nil {
 		return nil, fmt.Errorf("deal %s: %w", d.ID, err)
 	}
 	for _, other := range open {
@@ -54,10 +54,11 @@ func (s *Scheduler) newDeal(ctx context.Context, d jobs.Deal, digest string) (*s
 
 // PackDeals makes sectors of the deals that wait, as [jobs.Pack] decides, and ends what
 // another scheduler began. Any number of schedulers may do it at a time, and each may
-// stop between any two lines: a deal is in one sector at most, and in the end in one.
+// stop between any two lines: a deal is in one sector at most, and in the end in one. What
+// cannot be read or packed does not stop the others.
 func (s *Scheduler) PackDeals(ctx context.Context) error {
 	open, err := s.store.OpenDeals(ctx)
-	if err != nil || len(open) == 0 {
+	if err = s.known(err); err != nil {
 		return err
 	}
 	byMiner := map[abi.ActorID][]jobs.Deal{}
@@ -67,7 +68,7 @@ func (s *Scheduler) PackDeals(ctx context.Context) error {
 		case d.Refused != "":
 			errs = append(errs, s.store.CloseDeal(ctx, d.ID))
 		case d.Sector != nil:
-			errs = append(errs, s.follow(ctx, d))
+			errs = append(errs, s.known(s.follow(ctx, d)))
 		default:
 			byMiner[d.Miner] = append(byMiner[d.Miner], d.Deal)
 		}
@@ -113,20 +114,29 @@ func (s *Scheduler) pack(ctx context.Context, miner abi.ActorID, deals []jobs.De
 		return err
 	}
 	facts := &jobs.Facts{Now: s.clock.Now(), Head: n.head, Network: n.network}
-	for _, p := range jobs.Pack(deals, m.SectorSize, facts, &s.policy) {
-		if p.Why == "" {
-			continue
-		}
-		if err := s.fill(ctx, miner, p); err != nil {
-			return err
+	var errs []error
+	for again := true; again; {
+		again = false
+		for _, p := range jobs.Pack(deals, m.SectorSize, facts, &s.policy) {
+			if p.Why == "" {
+				continue
+			}
+			unfit, err := s.fill(ctx, miner, p)
+			errs = append(errs, s.known(err))
+			done := p.Deals
+			if len(unfit) > 0 {
+				done, again = unfit, true // the others may fill sectors without them
+			}
+			deals = slices.DeleteFunc(deals, func(d jobs.Deal) bool {
+				return slices.ContainsFunc(done, func(o jobs.Deal) bool { return o.ID == d.ID })
+			})
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// fill makes one sector of deals. One that the chain would not take any more is refused by
-// name; the others are packed anew at the next turn.
-func (s *Scheduler) fill(ctx context.Context, miner abi.ActorID, p jobs.Packing) error {
+// fill makes one sector of deals, or gives those that keep it from being made now.
+func (s *Scheduler) fill(ctx context.Context, miner abi.ActorID, p jobs.Packing) (unfit []jobs.Deal, err error) {
 	ids := make([]string, len(p.Deals))
 	req := Request{Miner: miner}
 	for i, d := range p.Deals {
@@ -135,22 +145,22 @@ func (s *Scheduler) fill(ctx context.Context, miner abi.ActorID, p jobs.Packing)
 	}
 	m, err := s.check(ctx, &req)
 	if err != nil {
-		return s.refuse(ctx, miner, p.Deals, err)
+		return s.unfit(ctx, miner, p.Deals, err)
 	}
 	numbers, err := s.number(ctx, miner, 1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id := jobs.SectorID{Miner: miner, Number: numbers[0]}
 	plan, err := s.store.SwapPlan(ctx, id, "", jobs.Plan{State: jobs.Planned, Proof: m.SealProof, Deals: ids, At: s.clock.Now()})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	next := jobs.Plan{State: jobs.Closed, Proof: plan.Proof, At: plan.At}
 	for _, deal := range ids {
 		ours, err := s.store.AssignDeal(ctx, deal, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if ours {
 			next.Deals = append(next.Deals, deal)
@@ -160,31 +170,38 @@ func (s *Scheduler) fill(ctx context.Context, miner abi.ActorID, p jobs.Packing)
 		next.State = jobs.GivenUp // another scheduler has them all
 	}
 	if plan, err = s.store.SwapPlan(ctx, id, jobs.Planned, next); err != nil || plan.State != jobs.Closed {
-		return err // given up meanwhile: the next turn sets its deals free
+		return nil, err // given up meanwhile: the next turn sets its deals free
 	}
 	s.log.Info("deals packed", "sector", id.String(), "deals", len(plan.Deals), "why", p.Why)
-	return s.open(ctx, id, plan)
+	return nil, s.open(ctx, id, plan)
 }
 
-// refuse finds the deals that are to blame for a refusal.
-func (s *Scheduler) refuse(ctx context.Context, miner abi.ActorID, deals []jobs.Deal, together error) error {
-	blamed := false
+// unfit finds the deals that are to blame for a refusal. What the chain would never take again is
+// refused by name; what cannot be judged now is left for another turn.
+func (s *Scheduler) unfit(ctx context.Context, miner abi.ActorID, deals []jobs.Deal, together error) (unfit []jobs.Deal, err error) {
 	for _, d := range deals {
 		_, err := s.check(ctx, &Request{Miner: miner, Pieces: []jobs.Piece{d.Piece}})
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		unfit = append(unfit, d)
 		var fault *jobs.Fault
 		if !errors.As(err, &fault) || fault.Class != jobs.Rejected && fault.Class != jobs.Deadline {
+			s.log.Warn("a deal cannot be packed now; it is tried again", "deal", d.ID, "err", err)
 			continue
 		}
 		s.log.Warn("a deal cannot be sealed any more", "deal", d.ID, "err", err)
 		if err := errors.Join(s.store.RefuseDeal(ctx, d.ID, fault.Text), s.store.CloseDeal(ctx, d.ID)); err != nil {
-			return err
+			return unfit, err
 		}
-		blamed = true
 	}
-	if blamed {
-		return nil
+	if len(unfit) == 0 {
+		return nil, together
 	}
-	return together
+	return unfit, nil
 }
 
 // open makes the record of a closed plan, as whoever finds it first makes it: all that goes

@@ -160,6 +160,52 @@ func TestADealThatBecameImpossibleDoesNotBlockTheOthers(t *testing.T) {
 	p.eachOnce(t, 3)
 }
 
+// A deal that cannot be judged now, for whatever reason, keeps no other from its sector.
+func TestADealThatCannotBeJudgedDoesNotBlockTheOthers(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	odd := dealOf(t, "odd")
+	odd.Piece.Allocation = &jobs.Allocation{Client: 1001, ID: 7}
+	_, err := p.TakeDeal(p.ctx, odd, "1")
+	require.NoError(t, err)
+	p.chain.SetTerms(odd.Piece, jobs.Terms{}, jobs.Failf(jobs.Transient, "the node does not say"))
+	p.clock.Advance(time.Second)
+	p.give(t, "d0", "d1", "d2", "d3")
+	require.NoError(t, p.PackDeals(p.ctx))
+	require.Equal(t, jobs.DealWaiting, p.dealStatus(t, "odd").State)
+	require.Equal(t, jobs.DealSealing, p.dealStatus(t, "d3").State)
+	require.Equal(t, p.dealStatus(t, "d0").Place.Sector, p.dealStatus(t, "d3").Place.Sector)
+
+	p.chain.SetTerms(odd.Piece, jobs.Terms{}, nil)
+	p.clock.Advance(p.policy.PackWait)
+	require.NoError(t, p.PackDeals(p.ctx))
+	require.Equal(t, jobs.DealSealing, p.dealStatus(t, "odd").State)
+}
+
+// What of deals cannot be read, such as what a newer lpseal wrote, stops nothing else: neither what is given, nor what is packed, nor what goes on from a plan.
+func TestDealsThatCannotBeReadDoNotBlockTheOthers(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.give(t, "newer")
+	text, err := p.rdb.HGet(p.ctx, "lpseal:{d-newer}", "deal").Result()
+	require.NoError(t, err)
+	require.NoError(t, p.rdb.HSet(p.ctx, "lpseal:{d-newer}", "deal", `{"colour": "red", `+text[1:]).Err())
+	p.give(t, "planned")
+	id := jobs.SectorID{Miner: miner, Number: 77}
+	_, err = p.store.SwapPlan(p.ctx, id, "", jobs.Plan{State: jobs.Planned, Deals: []string{"planned"}, At: p.clock.Now()})
+	require.NoError(t, err)
+	_, err = p.store.AssignDeal(p.ctx, "planned", id)
+	require.NoError(t, err)
+	require.NoError(t, p.rdb.HSet(p.ctx, "lpseal:{s-t01000-77}:plan", "plan", `{"state": "planned", "colour": "red"}`).Err())
+	p.give(t, "d0", "d1", "d2", "d3")
+	p.clock.Advance(p.policy.PackWait)
+	require.NoError(t, p.PackDeals(p.ctx))
+	require.Equal(t, jobs.DealSealing, p.dealStatus(t, "d3").State)
+	d, err := p.store.Deal(p.ctx, "planned")
+	require.NoError(t, err)
+	require.Equal(t, id, *d.Sector, "it is the sector's as long as nobody knows what became of its plan")
+}
+
 // A deal whose start comes near waits for nobody.
 func TestADealThatStartsSoonIsSealedAlone(t *testing.T) {
 	t.Parallel()

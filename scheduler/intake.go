@@ -180,7 +180,7 @@ func (s *Scheduler) settleIn(ctx context.Context, r *jobs.Record) error {
 		return nil
 	}
 	workers, err := s.store.Workers(ctx)
-	if err != nil {
+	if err = s.known(err); err != nil {
 		return err
 	}
 	for _, w := range workers {

@@ -119,7 +119,7 @@ func (w *world) judge(t jobs.TaskState, sr jobs.StageRecord) jobs.TaskState {
 	switch {
 	case t == jobs.TaskAbsent && sr.State == jobs.Queued && young:
 		return jobs.TaskUnread
-	case t == jobs.TaskActive && sr.State == jobs.Running && sr.Batch == "" && !young && !w.owners[sr.Worker]:
+	case t == jobs.TaskActive && sr.State == jobs.Running && sr.Batch == "" && !young && !w.lives(sr.Worker):
 		return jobs.TaskActiveDead
 	}
 	return t

@@ -40,6 +40,9 @@ func TestATaskThatWillNotRunIsDeliveredAgain(t *testing.T) {
 	claimDead := func(p *pipeline, id jobs.SectorID) {
 		p.apply(id, jobs.Claimed{Task: p.record(id).Task(s), Worker: host("h1", "an-earlier-run").Owner()})
 	}
+	garble := func(p *pipeline, _ jobs.SectorID) {
+		require.NoError(p.t, p.rdb.Set(p.ctx, "lpseal:{workers}:"+p.worker.Name(), `{"host": 7}`, time.Hour).Err())
+	}
 	remove := func(p *pipeline, id jobs.SectorID) { p.take(id, s) }
 	archive := func(p *pipeline, id jobs.SectorID) {
 		r := p.record(id)
@@ -63,17 +66,18 @@ func TestATaskThatWillNotRunIsDeliveredAgain(t *testing.T) {
 		happens []do
 		again   bool
 	}{
-		"queued, pending":                {nil, false},
-		"queued, deleted":                {[]do{remove}, true},
-		"queued, archived":               {[]do{archive}, true},
-		"queued, completed":              {[]do{complete}, true},
-		"queued, active, not claimed":    {[]do{active}, false},
-		"running, pending":               {[]do{claim}, false},
-		"running, deleted":               {[]do{claim, remove}, true},
-		"running, archived":              {[]do{claim, archive}, true},
-		"running, completed":             {[]do{claim, complete}, true},
-		"running, active, worker lives":  {[]do{active, claim}, false},
-		"running, active, worker is new": {[]do{active, claimDead}, true},
+		"queued, pending":                               {nil, false},
+		"queued, deleted":                               {[]do{remove}, true},
+		"queued, archived":                              {[]do{archive}, true},
+		"queued, completed":                             {[]do{complete}, true},
+		"queued, active, not claimed":                   {[]do{active}, false},
+		"running, pending":                              {[]do{claim}, false},
+		"running, deleted":                              {[]do{claim, remove}, true},
+		"running, archived":                             {[]do{claim, archive}, true},
+		"running, completed":                            {[]do{claim, complete}, true},
+		"running, active, worker lives":                 {[]do{active, claim}, false},
+		"running, active, worker is new":                {[]do{active, claimDead}, true},
+		"running, active, its heartbeat cannot be read": {[]do{active, claim, garble}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -59,7 +59,7 @@ func (s *Scheduler) repeat(ctx context.Context, c chore) {
 // first task appears in them.
 func (s *Scheduler) servedQueues(ctx context.Context) ([]string, error) {
 	workers, err := s.store.Workers(ctx)
-	if err != nil {
+	if err = s.known(err); err != nil {
 		return nil, err
 	}
 	names := []string{jobs.SchedulerQueue}
@@ -120,4 +120,11 @@ func (s *Scheduler) alarm(unread *sectors.UnreadError) {
 			s.log.Error("cannot be read and is left alone: a newer lpseal wrote it, so upgrade this one, or it is damaged", unread.Kind, name, "err", unread.Errs[i])
 		}
 	}
+}
+
+// known takes what cannot be read out of an error and names it in the log.
+func (s *Scheduler) known(err error) error {
+	unread, err := sectors.Unread(err)
+	s.alarm(unread)
+	return err
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -23,7 +25,8 @@ type node struct {
 type world struct {
 	node
 	now    time.Time
-	owners map[string]bool // live worker processes, as claims name them
+	owners map[string]bool      // live worker processes, as claims name them
+	unread *sectors.UnreadError // live workers whose heartbeat says nothing more
 	// batches are the open ones, as a poll tended them before its sectors; empty outside a
 	// poll. nil stands for one that cannot be read.
 	batches map[string]*jobs.Batch
@@ -41,9 +44,11 @@ func (s *Scheduler) survey(ctx context.Context) (*world, error) {
 		return nil, err
 	}
 	w := &world{node: *n, now: s.clock.Now(), owners: map[string]bool{}, batches: map[string]*jobs.Batch{}, groups: map[jobs.Group]bool{}}
-	if w.workers, err = s.store.Workers(ctx); err != nil {
+	w.workers, err = s.store.Workers(ctx)
+	if w.unread, err = sectors.Unread(err); err != nil {
 		return nil, fmt.Errorf("read the live workers: %w", err)
 	}
+	s.alarm(w.unread)
 	for _, worker := range w.workers {
 		w.owners[worker.Owner()] = true
 	}
@@ -51,6 +56,12 @@ func (s *Scheduler) survey(ctx context.Context) (*world, error) {
 		return nil, fmt.Errorf("read the queues' load: %w", err)
 	}
 	return w, nil
+}
+
+// lives says that a worker process, as claims name it, may be at work.
+func (w *world) lives(owner string) bool {
+	name, _, _ := strings.Cut(owner, "@")
+	return w.owners[owner] || w.unread.Has(name)
 }
 
 // askNode reads network and head. While the node is away, what it said last stands

@@ -23,6 +23,7 @@ func (a *app) dealsListCmd() *cobra.Command {
 		Args:  args(cobra.NoArgs),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			open, err := c.store.OpenDeals(ctx)
+			unread, err := sectors.Unread(err)
 			if err != nil {
 				return err
 			}
@@ -34,6 +35,7 @@ func (a *app) dealsListCmd() *cobra.Command {
 			}
 			now := time.Now()
 			return a.emit(waiting, func(w io.Writer) error {
+				printUnread(w, unread)
 				return table(w, "DEAL\tMINER\tSIZE\tSTART\tRECEIVED\tLATEST\tPIECE", func(row func(string, ...any)) {
 					for _, d := range waiting {
 						latest := d.Received.Add(c.cfg.Policy.PackWait)
@@ -76,4 +78,14 @@ func printDeal(w io.Writer, d *sectors.Deal, s jobs.DealStatus) error {
 		return nil
 	}
 	return printPlaces(w, []jobs.PiecePlace{*s.Place})
+}
+
+// printUnread names what exists and cannot be parsed; nil is nothing.
+func printUnread(w io.Writer, unread *sectors.UnreadError) {
+	if unread == nil {
+		return
+	}
+	for _, err := range unread.Errs {
+		fmt.Fprintf(w, "unreadable: %v\n", err)
+	}
 }

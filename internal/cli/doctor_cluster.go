@@ -125,7 +125,7 @@ func (d *doctor) network(ctx context.Context, node *chain.Client, network jobs.N
 // servers sees that every queue has a live worker, and every kind of stage has one.
 func (d *doctor) servers(ctx context.Context) {
 	workers, err := d.store.Workers(ctx)
-	if err != nil {
+	if _, err = sectors.Unread(err); err != nil {
 		d.fail("workers", "", "%s", err)
 		return
 	}

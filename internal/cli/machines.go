@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -20,13 +21,17 @@ func (a *app) machinesCmd() *cobra.Command {
 			Args:  args(cobra.NoArgs),
 			RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 				workers, err := c.store.Workers(ctx)
+				unread, err := sectors.Unread(err)
 				if err != nil {
 					return err
 				}
 				if workers == nil {
 					workers = []jobs.Worker{}
 				}
-				return a.emit(workers, func(w io.Writer) error { return printMachines(w, workers) })
+				return a.emit(workers, func(w io.Writer) error {
+					printUnread(w, unread)
+					return printMachines(w, workers)
+				})
 			}),
 		}),
 		a.drainCmd("drain", "Give a worker no more work; what it has, it finishes", true),
@@ -134,7 +139,7 @@ func (a *app) drainCmd(use, short string, on bool) *cobra.Command {
 				return usage("lpseal machines list shows their names", "%q is not a worker like h1/gpu0", given[0])
 			}
 			workers, err := c.store.Workers(ctx)
-			if err != nil {
+			if _, err = sectors.Unread(err); err != nil {
 				return err
 			}
 			live := slices.ContainsFunc(workers, func(w jobs.Worker) bool { return w.Name() == given[0] })

@@ -17,6 +17,7 @@ import (
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/internal/files"
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/scheduler"
 )
@@ -210,7 +211,7 @@ func (in *intake) home(ctx context.Context, req scheduler.Request, host string) 
 		return "", err
 	}
 	workers, err := in.store.Workers(ctx)
-	if err != nil {
+	if _, err = sectors.Unread(err); err != nil {
 		return "", err
 	}
 	for i := range workers {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/internal/files"
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -88,7 +89,7 @@ func (a *app) storageListCmd() *cobra.Command {
 		Args:  args(cobra.NoArgs),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			workers, err := c.store.Workers(ctx)
-			if err != nil {
+			if _, err = sectors.Unread(err); err != nil {
 				return err
 			}
 			lines, seen := []pathLine{}, map[string]bool{}
@@ -99,7 +100,7 @@ func (a *app) storageListCmd() *cobra.Command {
 					}
 					seen[p.ID] = true
 					held, err := c.store.Reservations(ctx, p.ID)
-					if err != nil {
+					if _, err = sectors.Unread(err); err != nil {
 						return err
 					}
 					lines = append(lines, pathLine{p, w.Host, len(held)})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -58,7 +59,7 @@ func (s *Store) AddDeal(ctx context.Context, d jobs.Deal, digest string) (*Deal,
 	return s.Deal(ctx, d.ID)
 }
 
-// Deal reads one deal.
+// Deal reads one deal. One that cannot be parsed is an [*UnreadError].
 func (s *Store) Deal(ctx context.Context, id string) (*Deal, error) {
 	fields, err := s.rdb.HGetAll(ctx, dealKey(id)).Result()
 	if err != nil {
@@ -72,28 +73,37 @@ func parseDeal(id string, fields map[string]string) (*Deal, error) {
 		return nil, fmt.Errorf("deal %s: %w", id, ErrNoDeal)
 	}
 	var r received
-	if err := json.Unmarshal([]byte(fields["deal"]), &r); err != nil {
-		return nil, fmt.Errorf("deal %s is damaged: %w", id, err)
+	if err := parseStrictly(fields["deal"], &r); err != nil {
+		return nil, unreadOne("deal", id, err)
 	}
 	d := &Deal{Deal: r.Deal, Digest: r.Digest, Refused: fields["refused"]}
 	if name := fields["sector"]; name != "" {
 		sector, err := jobs.ParseSectorID(name)
 		if err != nil {
-			return nil, fmt.Errorf("deal %s is damaged: %w", id, err)
+			return nil, unreadOne("deal", id, err)
 		}
 		d.Sector = &sector
 	}
 	return d, nil
 }
 
+// parseStrictly refuses fields that this lpseal does not know, as for a record: who ignored
+// them would seal something else than what was asked for.
+func parseStrictly(text string, v any) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
 // OpenDeals gives the deals whose sector has no record yet, as far as the index knows, the
-// oldest first.
+// oldest first, and beside them those that cannot be parsed, by an [*UnreadError].
 func (s *Store) OpenDeals(ctx context.Context) ([]*Deal, error) {
 	ids, err := s.rdb.ZRange(ctx, dealsKey, 0, -1).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read open deals: %w", err)
 	}
 	var deals []*Deal
+	bad := &UnreadError{Kind: "deal"}
 	for part := range slices.Chunk(ids, chunk) {
 		pipe := s.rdb.Pipeline()
 		cmds := make([]*redis.MapStringStringCmd, len(part))
@@ -108,13 +118,13 @@ func (s *Store) OpenDeals(ctx context.Context) ([]*Deal, error) {
 			switch {
 			case errors.Is(err, ErrNoDeal): // it is about to be added, or never was
 			case err != nil:
-				return nil, err
+				bad.add(part[i], err)
 			default:
 				deals = append(deals, d)
 			}
 		}
 	}
-	return deals, nil
+	return deals, bad.orNil()
 }
 
 // CloseDeal takes a deal out of the open ones: its sector has a record, or it is refused.
@@ -202,25 +212,26 @@ func (s *Store) SwapPlan(ctx context.Context, sector jobs.SectorID, from jobs.Pl
 	if err != nil {
 		return nil, fmt.Errorf("plan of %s: %w", sector, err)
 	}
-	var p jobs.Plan
-	if err := json.Unmarshal([]byte(answer), &p); err != nil {
-		return nil, fmt.Errorf("plan of %s is damaged: %w", sector, err)
-	}
-	return &p, nil
+	return parsePlan(sector, answer)
 }
 
-// Plan reads the plan of a sector; nil if there is none.
+// Plan reads the plan of a sector; nil if there is none. One that cannot be parsed is an
+// [*UnreadError].
 func (s *Store) Plan(ctx context.Context, sector jobs.SectorID) (*jobs.Plan, error) {
-	value, err := s.rdb.HGet(ctx, planKey(sector), "plan").Bytes()
+	text, err := s.rdb.HGet(ctx, planKey(sector), "plan").Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("plan of %s: %w", sector, err)
 	}
+	return parsePlan(sector, text)
+}
+
+func parsePlan(sector jobs.SectorID, text string) (*jobs.Plan, error) {
 	var p jobs.Plan
-	if err := json.Unmarshal(value, &p); err != nil {
-		return nil, fmt.Errorf("plan of %s is damaged: %w", sector, err)
+	if err := parseStrictly(text, &p); err != nil {
+		return nil, unreadOne("plan", sector.String(), err)
 	}
 	return &p, nil
 }
@@ -230,6 +241,11 @@ func (s *Store) mendDeals(ctx context.Context, ids []string, m *Mended) error {
 	for _, id := range ids {
 		m.Looked++
 		d, err := s.Deal(ctx, id)
+		unread, err := Unread(err)
+		if unread != nil {
+			m.Unreadable++
+			continue
+		}
 		if errors.Is(err, ErrNoDeal) || err == nil && d.Refused != "" {
 			continue
 		}

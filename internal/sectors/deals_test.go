@@ -70,6 +70,23 @@ func testDeals(b *bench) {
 	require.Equal(b, []string{"assigned", "waiting"}, b.openDeals())
 }
 
+// One deal that cannot be parsed hides no other, and stays where it is.
+func testUnreadableDeals(b *bench) {
+	for _, id := range []string{"good", "bad"} {
+		_, err := b.store.AddDeal(b.ctx, b.deal(id), "1")
+		require.NoError(b, err)
+	}
+	require.NoError(b, b.rdb.HSet(b.ctx, "lpseal:{d-bad}", "deal", "{").Err())
+	open, err := b.store.OpenDeals(b.ctx)
+	unread, err := sectors.Unread(err)
+	require.NoError(b, err)
+	require.Len(b, open, 1)
+	require.Equal(b, []string{"bad"}, unread.Names)
+	require.NoError(b, b.rdb.Del(b.ctx, "lpseal:deals").Err())
+	m := b.sweep()
+	require.Equal(b, [2]int{1, 1}, [2]int{m.Deals, m.Unreadable}, "a sweep goes on")
+}
+
 func testPlans(b *bench) {
 	none, err := b.store.Plan(b.ctx, sector(7))
 	require.NoError(b, err)

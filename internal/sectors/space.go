@@ -26,7 +26,7 @@ if want <= mine then return '' end
 local others = 0
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
-  if all[i] ~= ARGV[1] then others = others + tonumber(all[i + 1]) end
+  if all[i] ~= ARGV[1] then others = others + (tonumber(all[i + 1]) or 0) end
 end
 if others + want > tonumber(ARGV[3]) then return string.format('%.0f', others) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -59,22 +59,25 @@ func (s *Store) Release(ctx context.Context, path string, id jobs.SectorID) erro
 	return nil
 }
 
-// Reservations gives the bytes of a path that are promised, by sector.
+// Reservations gives the bytes of a path that are promised, by sector, and beside them names
+// what is no promise to a sector, by an [*UnreadError].
 func (s *Store) Reservations(ctx context.Context, path string) (map[jobs.SectorID]uint64, error) {
 	hash, err := s.rdb.HGetAll(ctx, pathKey(path)).Result()
 	if err != nil {
 		return nil, fmt.Errorf("reservations on path %s: %w", path, err)
 	}
 	out := make(map[jobs.SectorID]uint64, len(hash))
+	bad := &UnreadError{Kind: "reservation"}
 	for name, text := range hash {
 		id, err1 := jobs.ParseSectorID(name)
 		bytes, err2 := strconv.ParseUint(text, 10, 64)
 		if err := errors.Join(err1, err2); err != nil {
-			return nil, fmt.Errorf("reservations on path %s: %s: %w", path, name, err)
+			bad.add(name, fmt.Errorf("reservation of %s on path %s: %w", name, path, err))
+			continue
 		}
 		out[id] = bytes
 	}
-	return out, nil
+	return out, bad.orNil()
 }
 
 // needsSpace says whether a record still has a claim to space on its home path.
@@ -94,7 +97,7 @@ func (s *Store) SweepSpace(ctx context.Context) (dropped int, err error) {
 	for _, key := range keys {
 		path := untag(key)[len("path-"):]
 		held, err := s.Reservations(ctx, path)
-		if err != nil {
+		if _, err = Unread(err); err != nil {
 			return dropped, fmt.Errorf("sweep space: %w", err)
 		}
 		ids := make([]jobs.SectorID, 0, len(held))
@@ -123,7 +126,8 @@ func (s *Store) SweepSpace(ctx context.Context) (dropped int, err error) {
 	return dropped, nil
 }
 
-// reserved sums the promised bytes of paths.
+// reserved sums the promised bytes of paths. A promise that is no number counts for nothing, as
+// it does where space is promised: no other path, and no poll, must stop for it.
 func (s *Store) reserved(ctx context.Context, paths []string) (map[string]uint64, error) {
 	if len(paths) == 0 {
 		return nil, nil
@@ -139,11 +143,9 @@ func (s *Store) reserved(ctx context.Context, paths []string) (map[string]uint64
 	sums := make(map[string]uint64, len(paths))
 	for path, cmd := range cmds {
 		for _, text := range cmd.Val() {
-			bytes, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("path %s: %w", path, err)
+			if bytes, err := strconv.ParseUint(text, 10, 64); err == nil {
+				sums[path] += bytes
 			}
-			sums[path] += bytes
 		}
 	}
 	return sums, nil

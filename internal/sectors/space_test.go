@@ -23,6 +23,14 @@ func testSpace(b *bench) {
 	require.NoError(b, err)
 	require.Equal(b, map[jobs.SectorID]uint64{sector(1): 60, sector(2): 40}, got)
 
+	require.NoError(b, b.rdb.HSet(b.ctx, "lpseal:{path-p1}", "nobody", "a lot").Err())
+	require.ErrorIs(b, reserve(4, 1), sectors.ErrNoSpace, "what is no promise stops nobody")
+	got, err = b.store.Reservations(b.ctx, "p1")
+	unread, err := sectors.Unread(err)
+	require.NoError(b, err)
+	require.Equal(b, []string{"nobody"}, unread.Names)
+	require.Len(b, got, 2)
+
 	require.NoError(b, b.store.Release(b.ctx, "p1", sector(1)))
 	require.NoError(b, b.store.Release(b.ctx, "p1", sector(1)))
 	require.NoError(b, reserve(3, 60))

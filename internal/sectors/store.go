@@ -71,7 +71,7 @@ func (e *UnreadableError) Unwrap() []error { return e.Errs }
 // UnreadError names what is no sector's record, exists, and could not be parsed, such as what
 // a newer lpseal wrote. It comes beside what could be: see [Unread].
 type UnreadError struct {
-	Kind  string // "batch", "deal" or "worker"
+	Kind  string // "batch", "deal", "plan" (of the sector so named), "worker" or "reservation"
 	Names []string
 	Errs  []error // of each name
 }
@@ -84,6 +84,11 @@ func (e *UnreadError) Unwrap() []error { return e.Errs }
 
 // Has says that a name is among the unreadable ones; nil has none.
 func (e *UnreadError) Has(name string) bool { return e != nil && slices.Contains(e.Names, name) }
+
+// unreadOne is that one thing exists and could not be parsed.
+func unreadOne(kind, name string, err error) error {
+	return &UnreadError{kind, []string{name}, []error{fmt.Errorf("%s %s: %w", kind, name, err)}}
+}
 
 func (e *UnreadError) add(name string, err error) {
 	e.Names, e.Errs = append(e.Names, name), append(e.Errs, err)

@@ -60,6 +60,7 @@ var conformance = []struct {
 	{"many who allocate at a time get different numbers", testNumbersRace},
 	{"pieces are found in their sectors", testPieces},
 	{"a deal is remembered once and is in one sector", testDeals},
+	{"a deal that cannot be parsed hides no other", testUnreadableDeals},
 	{"the plan of a sector has one end", testPlans},
 	{"space is promised once per sector", testSpace},
 	{"space is swept where records disagree", testSweepSpace},

@@ -202,7 +202,8 @@ func (s *Store) Leave(ctx context.Context, w jobs.Worker) error {
 }
 
 // Workers gives the live workers by name, with what is promised of their paths and
-// with the operator's orders to drain.
+// with the operator's orders to drain, and beside them those whose heartbeat cannot be parsed,
+// by an [*UnreadError]: they live.
 func (s *Store) Workers(ctx context.Context) ([]jobs.Worker, error) {
 	fail := func(err error) ([]jobs.Worker, error) { return nil, fmt.Errorf("read live workers: %w", err) }
 	var names, draining *redis.StringSliceCmd
@@ -225,6 +226,7 @@ func (s *Store) Workers(ctx context.Context) ([]jobs.Worker, error) {
 		return fail(err)
 	}
 	var live []jobs.Worker
+	bad := &UnreadError{Kind: "worker"}
 	var paths []string
 	var gone []any
 	for i, beat := range beats {
@@ -235,7 +237,8 @@ func (s *Store) Workers(ctx context.Context) ([]jobs.Worker, error) {
 		}
 		var w jobs.Worker
 		if err := json.Unmarshal([]byte(text), &w); err != nil {
-			return fail(fmt.Errorf("heartbeat of %s: %w", names.Val()[i], err))
+			bad.add(names.Val()[i], fmt.Errorf("heartbeat of %s: %w", names.Val()[i], err))
+			continue
 		}
 		w.Draining = w.Draining || slices.Contains(draining.Val(), w.Name())
 		for _, path := range w.Paths {
@@ -255,7 +258,7 @@ func (s *Store) Workers(ctx context.Context) ([]jobs.Worker, error) {
 			w.Paths[i].Reserved = sums[w.Paths[i].ID]
 		}
 	}
-	return live, nil
+	return live, bad.orNil()
 }
 
 // forgetScript takes names out of the set whose workers are still gone.

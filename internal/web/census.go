@@ -178,7 +178,8 @@ func (c *census) count(ctx context.Context) (*tally, error) {
 	}
 	slices.SortFunc(t.open, func(a, b entry) int { return compareIDs(a.id, b.id) })
 	_, batches := c.store.OpenBatches(ctx, t.at)
-	for kind, err := range map[string]error{"batch": batches} {
+	_, deals := c.store.OpenDeals(ctx)
+	for kind, err := range map[string]error{"batch": batches, "deal": deals} {
 		unread, err := sectors.Unread(err)
 		if err != nil {
 			return nil, err

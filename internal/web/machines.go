@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/jobs/queue"
 )
@@ -43,7 +44,7 @@ func (q queueLine) Stuck() bool { return q.Tasks > 0 && len(q.Served) == 0 }
 
 func (s *site) machines(r *http.Request) (*answer, error) {
 	workers, err := s.Store.Workers(r.Context())
-	if err != nil {
+	if _, err = sectors.Unread(err); err != nil {
 		return nil, err
 	}
 	load, err := s.Queues.Load(r.Context())
@@ -142,7 +143,7 @@ func (s *site) orderDrain(r *http.Request) error {
 	}
 	name := r.PathValue("host") + "/" + r.PathValue("instance")
 	workers, err := s.Store.Workers(r.Context())
-	if err != nil {
+	if _, err = sectors.Unread(err); err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(workers, func(w jobs.Worker) bool { return w.Name() == name }) {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/lpseal/lpseal/chain"
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -100,7 +101,7 @@ func (f fleet) collect(ctx context.Context, out chan<- prometheus.Metric) error 
 		gauge(unreadDesc, float64(len(names)), kind)
 	}
 	workers, err := f.Store.Workers(ctx)
-	if err != nil {
+	if _, err = sectors.Unread(err); err != nil {
 		return err
 	}
 	for _, w := range workers {

@@ -194,7 +194,7 @@ func (s *site) pipeline(r *http.Request) (*answer, error) {
 		return nil, err
 	}
 	workers, err := s.Store.Workers(r.Context())
-	if err != nil {
+	if _, err = sectors.Unread(err); err != nil {
 		return nil, err
 	}
 	ids := f.choose(t)
