@@ -114,8 +114,9 @@ scheduler:
 worker:
   instance: GPU 0
   lanes:
-    - {class: gpuu, width: 1}
+    - {class: gpuu, width: many, lockstep: 2}
     - {class: cpu, widht: 1}
+    - {class: gpu, gpu: A, warm: 5}
     - cpu
 web: 8080
 nonsense: 1
@@ -130,22 +131,41 @@ nonsense: 1
 		got = append(got, p.Error())
 	}
 	require.Equal(t, []string{
-		"redis.ulr " + at(3) + ": no such key; did you mean redis.url?",
-		"web " + at(16) + ": a section is wanted here; lpseal config default shows its keys",
-		"nonsense " + at(17) + ": no such key; lpseal config default shows all keys",
 		"log.levle (--set): no such key; did you mean log.level?",
-		"redis.password " + at(4) + ": not text; put it in quotes",
-		`chain.max_fee_commit = "lots" ` + at(7) + `: "lots" is not an amount like 0.5 FIL`,
-		`chain.confidence = "5" ` + at(6) + ": not a whole number; write digits only, without quotes",
-		"worker.lanes[1].widht = 1 " + at(14) + ": no such key; its keys are class, device, env, gpu, lockstep, prover, threads, warm, warm_idle, width",
-		"worker.lanes[2] = \"cpu\" " + at(15) + ": not an entry with keys; write it as in YAML: {class: …}",
-		"scheduler.period = 10 " + at(9) + ": not a duration; write a number with its unit, such as 10s or 5m",
 		"LPSEAL_HOST_IDD: no such variable; did you mean LPSEAL_HOST_ID?",
+		"redis.ulr " + at(3) + ": no such key; did you mean redis.url?",
+		"redis.password " + at(4) + ": not text; put it in quotes",
+		`chain.confidence = "5" ` + at(6) + ": not a whole number; write digits only, without quotes",
+		`chain.max_fee_commit = "lots" ` + at(7) + `: not an amount like 0.5 FIL`,
+		"scheduler.period = 10 " + at(9) + ": not a duration; write a number with its unit, such as 10s or 5m",
 		`worker.instance = "GPU 0" ` + at(11) + ": not a name; use [a-z0-9-]{1,40}: it becomes part of queue names and paths",
+		`worker.lanes[0].width = "many" ` + at(13) + ": not a whole number; write digits only, without quotes",
 		`worker.lanes[0].class = "gpuu" ` + at(13) + ": no such lane class; write one of sdr, cpu, gpu, io",
+		"worker.lanes[1].widht = 1 " + at(14) + ": no such key; its keys are class, device, env, gpu, lockstep, prover, threads, warm, warm_idle, width",
+		"worker.lanes[2].warm = 5 " + at(15) + ": not text; put it in quotes",
+		`worker.lanes[2].gpu = "A" ` + at(15) + ": not a name; use [a-z0-9-]{1,40}: it becomes part of queue names and paths",
+		"worker.lanes[3] = \"cpu\" " + at(16) + ": not an entry with keys; write it as in YAML: {class: …}",
+		"web " + at(17) + ": a section is wanted here; lpseal config default shows its keys",
+		"nonsense " + at(18) + ": no such key; lpseal config default shows all keys",
 	}, got)
 	require.NotContains(t, err.Error(), "12345")
 	require.NotContains(t, err.Error(), "printed-in-no-problem")
+}
+
+func TestMalformedFiles(t *testing.T) {
+	dir := clean(t)
+	for _, c := range []struct{ name, text, want string }{
+		{"twice", "log: {level: info}\nlog: {level: loud}\n", `line 2: mapping key "log" already defined at line 1; lpseal config default`},
+		{"list", "- 5\n", ": not a file of keys and values; lpseal config default"},
+		{"tab", "worker:\n\tlanes: []\n", ": line 2: found character that cannot start any token; lpseal config default"},
+		{"open", "worker: {lanes: [\n", ": line 1: did not find expected node content; lpseal config default"},
+	} {
+		_, err := Load(Source{File: write(t, filepath.Join(dir, c.name+".yaml"), c.text)})
+		require.ErrorContains(t, err, c.want, c.name)
+		require.NotContains(t, err.Error(), "\n", c.name)
+	}
+	_, err := Load(Source{File: filepath.Join(dir, "absent.yaml")})
+	require.EqualError(t, err, filepath.Join(dir, "absent.yaml")+": no such file or directory; name a file this user may read; lpseal config default prints one")
 }
 
 func TestBounds(t *testing.T) {

@@ -70,14 +70,20 @@ func Load(src Source) (*Loaded, error) {
 			errs = append(errs, err)
 		}
 	}
-	unread := slices.Clone(errs)
-	for _, p := range l.validate() {
-		// The bounds of a value that could not be read would be noise.
-		if !slices.ContainsFunc(unread, func(u *Problem) bool { return u.entry() == p.entry() }) {
-			errs = append(errs, p)
+	errs = append(errs, l.validate(errs)...)
+	slices.SortStableFunc(errs, func(a, b *Problem) int { return l.line(a.Key) - l.line(b.Key) })
+	return l, join(errs)
+}
+
+// line is where a key, or the entry that lacks it, stands in the file; 0 if it stands
+// elsewhere.
+func (l *Loaded) line(key string) int {
+	for at := key; at != ""; at = at[:max(0, strings.LastIndexByte(at, '.'))] {
+		if n := l.lines[at]; n > 0 {
+			return n
 		}
 	}
-	return l, join(errs)
+	return 0
 }
 
 func join(problems []*Problem) error {
@@ -133,7 +139,7 @@ func (l *Loaded) secretFile(v *viper.Viper, f field, variable string) *Problem {
 	}
 	b, err := os.ReadFile(p.Value)
 	if err != nil {
-		p.What, p.Remedy = fmt.Sprintf("its file cannot be read: %v", err), "name a file this user may read"
+		p.What, p.Remedy = fmt.Sprintf("its file cannot be read: %v", reason(err)), "name a file this user may read"
 		return p
 	}
 	v.Set(f.key, string(b))
@@ -196,25 +202,49 @@ func (l *Loaded) readFile(v *viper.Viper, named string) []*Problem {
 		return nil
 	}
 	if err != nil {
-		return []*Problem{{Key: file, What: err.Error(), Remedy: "name a file this user may read; lpseal config default prints one"}}
+		return []*Problem{{Key: file, What: reason(err).Error(), Remedy: "name a file this user may read; lpseal config default prints one"}}
 	}
 	l.File, l.lines = file, map[string]int{}
 	v.SetConfigType("yaml")
 	var doc yaml.Node
-	if err := errors.Join(yaml.Unmarshal(b, &doc), v.ReadConfig(bytes.NewReader(b))); err != nil {
-		text, _, _ := strings.Cut(err.Error(), "\n") // both readers say the same
-		return []*Problem{{Key: file, What: text, Remedy: "lpseal config default prints a whole file"}}
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return []*Problem{malformed(file, err)}
 	}
 	if len(doc.Content) == 0 { // comments only
 		return nil
 	}
-	return l.walkFile(doc.Content[0], "", fields(&l.Config))
+	problems := l.walkFile(doc.Content[0], "", fields(&l.Config))
+	// What else viper can object to is a key that is written twice.
+	if err := v.ReadConfig(bytes.NewReader(b)); err != nil && doc.Content[0].Kind == yaml.MappingNode {
+		problems = append(problems, malformed(file, err))
+	}
+	return problems
+}
+
+// malformed tells in one line what a reader of YAML says in several.
+func malformed(file string, err error) *Problem {
+	what := strings.Join(strings.Fields(err.Error()), " ")
+	for _, prefix := range []string{"While parsing config: ", "yaml: ", "unmarshal errors: "} {
+		what = strings.TrimPrefix(what, prefix)
+	}
+	return &Problem{Key: file, What: what, Remedy: "lpseal config default prints a whole file"}
+}
+
+// reason is what is wrong with a file whose name was said already.
+func reason(err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // walkFile notes every key's line and finds those that no field has. viper forgets lines, and
 // takes any key in any case.
 func (l *Loaded) walkFile(n *yaml.Node, prefix string, known []field) []*Problem {
 	if n.Kind != yaml.MappingNode {
+		if prefix == "" {
+			return []*Problem{{Key: l.File, What: "not a file of keys and values", Remedy: "lpseal config default prints a whole file"}}
+		}
 		return []*Problem{{Key: strings.TrimSuffix(prefix, "."), Origin: fmt.Sprintf("%s:%d", l.File, n.Line), What: "a section is wanted here", Remedy: "lpseal config default shows its keys"}}
 	}
 	var out []*Problem
@@ -258,7 +288,7 @@ func unknown(key, origin string, known []field) *Problem {
 		names[i] = f.key
 	}
 	remedy := "lpseal config default shows all keys"
-	if n := nearest(key, names); n != "" {
+	if n := Nearest(key, names); n != "" {
 		remedy = "did you mean " + n + "?"
 	}
 	return &Problem{Key: key, Origin: origin, What: "no such key", Remedy: remedy}
@@ -281,7 +311,7 @@ func strayEnv(known []field) []*Problem {
 		if !strings.HasPrefix(name, envPrefix) || name == envPrefix+"CONFIG" || slices.Contains(names, low) {
 			continue
 		}
-		if n := nearest(low, names); n != "" {
+		if n := Nearest(low, names); n != "" {
 			out = append(out, &Problem{Key: name, What: "no such variable", Remedy: "did you mean " + strings.ToUpper(n) + "?"})
 		}
 	}

@@ -25,19 +25,11 @@ func (p *Problem) Error() string {
 	if p.Origin != "" {
 		fmt.Fprintf(&b, " (%s)", p.Origin)
 	}
-	fmt.Fprintf(&b, ": %s", p.What)
+	fmt.Fprintf(&b, ": %s", strings.TrimPrefix(p.What, p.Value+" is ")) // the value was shown already
 	if p.Remedy != "" {
 		fmt.Fprintf(&b, "; %s", p.Remedy)
 	}
 	return b.String()
-}
-
-// entry is the value or list entry that a problem is in: worker.lanes[1].
-func (p *Problem) entry() string {
-	if i := strings.IndexByte(p.Key, ']'); i >= 0 {
-		return p.Key[:i+1]
-	}
-	return p.Key
 }
 
 // Problems takes the single problems out of an error of this package.
@@ -56,8 +48,8 @@ func Problems(err error) []*Problem {
 	return nil
 }
 
-// nearest gives the known name that a person may have meant, or "".
-func nearest(name string, known []string) string {
+// Nearest gives the known name that a person may have meant, or "".
+func Nearest(name string, known []string) string {
 	best, least := "", 3 // two slips of the finger
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		if d := distance(strings.ToLower(name), k); d < least {

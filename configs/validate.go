@@ -25,11 +25,12 @@ var Provers = []string{AutoProver, jobs.NativeProver, "filcrypto"}
 // check collects what is wrong with values that could be read.
 type check struct {
 	l        *Loaded
+	unread   []*Problem // with those that could not
 	problems []*Problem
 }
 
-func (l *Loaded) validate() []*Problem {
-	k, c := &check{l: l}, &l.Config
+func (l *Loaded) validate(unread []*Problem) []*Problem {
+	k, c := &check{l: l, unread: unread}, &l.Config
 	k.redis(&c.Redis)
 	k.chain(&c.Chain)
 	k.miners(c.Miners)
@@ -62,7 +63,18 @@ func (l *Loaded) validate() []*Problem {
 	return k.problems
 }
 
+// read says that a value could be read, and all of it if it is an entry: the bounds of one
+// that could not would be noise.
+func (k *check) read(key string) bool {
+	return !slices.ContainsFunc(k.unread, func(u *Problem) bool {
+		return u.Key == key || strings.HasPrefix(u.Key, key+".") || strings.HasPrefix(key, u.Key+".")
+	})
+}
+
 func (k *check) fail(key string, value any, what, remedy string) {
+	if !k.read(key) {
+		return
+	}
 	p := &Problem{Key: key, Origin: k.l.origin(key), What: what, Remedy: remedy}
 	if s, ok := value.(fmt.Stringer); ok {
 		value = s.String()
@@ -240,7 +252,9 @@ func (k *check) lanes(lanes []Lane) {
 		if l.Prover != "" {
 			k.oneOf(key+".prover", l.Prover, Provers...)
 		}
-		k.sharing(key, &l)
+		if k.read(key+".class") && k.read(key+".width") {
+			k.sharing(key, &l)
+		}
 		k.environment(key+".env", l.Env)
 		if before, twice := devices[l.Device]; twice && l.Device != "" && l.Device != jobs.NoGPU {
 			k.fail(key+".device", l.Device, fmt.Sprintf("worker.lanes[%d] has this GPU already", before), "give each GPU one lane")
@@ -323,17 +337,16 @@ func (k *check) fileService(f *FileService) {
 	}
 }
 
-func (k *check) hostPort(key, value string) (host string) {
+func (k *check) hostPort(key, value string) (host string, ok bool) {
 	host, _, err := net.SplitHostPort(value)
 	if err != nil {
 		k.fail(key, value, "not an address", "write HOST:PORT, such as 127.0.0.1:8645")
 	}
-	return host
+	return host, err == nil
 }
 
 func (k *check) web(w *Web) {
-	host := k.hostPort("web.listen", w.Listen)
-	if !loopback(host) && w.Token == "" {
+	if host, ok := k.hostPort("web.listen", w.Listen); ok && !loopback(host) && w.Token == "" {
 		k.fail("web.listen", w.Listen, "others can reach it, and web.token is empty", "set LPSEAL_WEB_TOKEN_FILE, or listen on 127.0.0.1")
 	}
 	if w.Token != "" && len(w.Token) < 16 {

@@ -159,7 +159,7 @@ func parseMiner(s string) (abi.ActorID, error) {
 	}
 	id, err := configs.ParseMiner(s)
 	if err != nil {
-		return 0, usage("write it like t01000", "%w", err)
+		return 0, usage("", "%w", err)
 	}
 	return id, nil
 }
