@@ -96,7 +96,18 @@ func (sr *StageRecord) fault(f Fault, now time.Time) {
 	sr.Faults++
 }
 
+// ongoing refuses an order for a record that has ended: nothing would come of it.
+func (r *Record) ongoing() error {
+	if r.Outcome != Open {
+		return fmt.Errorf("%w: the sector is finished (%s)", ErrRefused, r.Outcome)
+	}
+	return nil
+}
+
 func (e RolledBack) apply(r *Record, _ time.Time) error {
+	if err := r.ongoing(); err != nil {
+		return err
+	}
 	if r.Activation != 0 {
 		return fmt.Errorf("%w: the sector is committed on chain", ErrRefused)
 	}
@@ -281,6 +292,9 @@ func (e Failed) apply(r *Record, now time.Time) error {
 }
 
 func (e Held) apply(r *Record, now time.Time) error {
+	if err := r.ongoing(); err != nil {
+		return err
+	}
 	h := e.Hold
 	if h.Since.IsZero() {
 		h.Since = now
@@ -313,6 +327,9 @@ func (r *Record) heldBy(s Stage, f *Fault) bool {
 }
 
 func (e Aborted) apply(r *Record, now time.Time) error {
+	if err := r.ongoing(); err != nil {
+		return err
+	}
 	for s, sr := range r.Stages {
 		if sr.State == Queued || sr.State == Running {
 			if RowOf(s).Place == AtChain {

@@ -567,3 +567,14 @@ func TestAReorganisationIsNoticedBeforeC2(t *testing.T) {
 	a, _ := Decide(r, f, p)
 	require.Equal(t, C2, a.Event.(Scheduled).Stage)
 }
+
+func TestAFinishedSectorTakesNoOrders(t *testing.T) {
+	t.Parallel()
+	for _, outcome := range []Outcome{Committed, Proven, Removed} {
+		r := &Record{ID: SectorID{Miner: 1000, Number: 42}, Outcome: outcome}
+		for _, e := range []Event{Held{Hold{Reason: "x"}}, Released{}, Aborted{"x"}, AbandonOrdered{"x"}, RolledBack{To: SDR, ByOrder: true}} {
+			_, err := Apply(r, e, noon)
+			require.ErrorIs(t, err, ErrRefused, "%s, %s", outcome, e)
+		}
+	}
+}

@@ -10,12 +10,12 @@ import (
 )
 
 // Order carries out an operator's order: Held, Released, Aborted, AbandonOrdered,
-// or RolledBack with ByOrder (retry from a stage). by names who ordered, for the
+// DealsDropped, or RolledBack with ByOrder (retry from a stage). by names who ordered, for the
 // sector's log. What follows from it is the next look's affair, which is asked for
 // at once. An order that the sector's state does not allow is jobs.ErrRefused.
 func (s *Scheduler) Order(ctx context.Context, id jobs.SectorID, order jobs.Event, by string) error {
 	switch e := order.(type) {
-	case jobs.Held, jobs.Released, jobs.Aborted, jobs.AbandonOrdered:
+	case jobs.Held, jobs.Released, jobs.Aborted, jobs.AbandonOrdered, jobs.DealsDropped:
 	case jobs.RolledBack:
 		if !e.ByOrder {
 			return fmt.Errorf("order %s: %w: a roll-back of an operator must say so", id, jobs.ErrRefused)
@@ -25,7 +25,7 @@ func (s *Scheduler) Order(ctx context.Context, id jobs.SectorID, order jobs.Even
 	}
 	r, err := s.obey(ctx, id, order, by)
 	if err != nil {
-		return fmt.Errorf("order %s: %w", id, err)
+		return fmt.Errorf("order: %w", err) // which names the sector
 	}
 	if r.Abandoned && r.Home == "" {
 		// Nothing of it was put anywhere, so there is nothing that a job could remove.

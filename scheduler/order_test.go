@@ -132,6 +132,16 @@ func TestTheNextLook(t *testing.T) {
 	require.Equal(t, 12*time.Second, due(), "10 epochs to the seed and 6 of confidence, of which 5 have passed")
 }
 
+func TestDealsAreDroppedByOrder(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	id := p.add()
+	require.NoError(t, p.Order(p.ctx, id, jobs.DealsDropped{Why: "too late for them"}, "ann"))
+	log, err := p.store.Log(p.ctx, id, 1)
+	require.NoError(t, err)
+	require.Equal(t, "deals dropped: too late for them", log[0].Text)
+}
+
 func TestOrdersThatAreNoOrdersAreRefused(t *testing.T) {
 	t.Parallel()
 	p := startMini(t)
