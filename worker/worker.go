@@ -60,7 +60,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return nil // stopped before it began
 	default:
-		return fmt.Errorf("worker %s/%s: %w", w.Host, w.Instance, err)
+		return fmt.Errorf("worker: %w", err)
 	}
 	defer mine.Close()
 	w.background.Go(func() { w.sweeping(life) })

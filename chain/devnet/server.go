@@ -38,7 +38,7 @@ type server struct {
 func serve(ctx context.Context, n *Node) (*server, error) {
 	raw, err := net.Listen("tcp", n.cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, err // it says what it could not listen on
 	}
 	errs := lotus.Errors()
 	errs.Register(codeActorNotFound, new(*actorNotFound))

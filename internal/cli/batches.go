@@ -55,7 +55,7 @@ func (a *app) batchesListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the sectors that wait for a batch, what fires it and when, and the batches that are under way",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			l, err := c.batches(ctx, ended)
 			if err != nil {
@@ -140,7 +140,7 @@ func (a *app) batchesFlushCmd() *cobra.Command {
 		Use:   "flush [GROUP]",
 		Short: "Send what waits now, in all groups or in one",
 		Long:  "Send what waits for a batch now, in all groups or in one of those that lpseal batches list names, such as commit/t01000/8.",
-		Args:  args(cobra.MaximumNArgs(1)),
+		Args:  args("[GROUP]"),
 		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
 			names, err := c.flush(ctx, given)
 			if err != nil {

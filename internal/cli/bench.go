@@ -38,7 +38,7 @@ func (a *app) benchCmd() *cobra.Command {
 		Long: `Seal one sector without Redis or a node, up to the vanilla proof, and print digests and times.
 The times are kept in host.state_dir: workers whose lanes have prover auto choose by them when they
 start. Measure with each backend, best with sectors of the size to come.`,
-		Args: args(cobra.NoArgs),
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.benchSeal(cmd, &f) },
 	}
 	flags := seal.Flags()

@@ -22,7 +22,7 @@ func (a *app) childCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:    "child FOLDER",
 		Short:  "Run one heavy stage; workers start this",
-		Args:   args(cobra.ExactArgs(1)),
+		Args:   args("FOLDER"),
 		Hidden: true,
 	}
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {

@@ -13,7 +13,7 @@ func (a *app) configCmd() *cobra.Command {
 	view := &cobra.Command{
 		Use:   "view",
 		Short: "Print the configuration in force, secrets hidden",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 	}
 	origin := view.Flags().Bool("origin", false, "say where each value was written")
 	view.RunE = func(*cobra.Command, []string) error {
@@ -42,16 +42,19 @@ func (a *app) configCmd() *cobra.Command {
 		&cobra.Command{
 			Use:   "default",
 			Short: "Print a configuration file with every key, its default and what it means",
-			Args:  args(cobra.NoArgs),
+			Args:  args(),
 			RunE:  func(*cobra.Command, []string) error { return configs.WriteDefault(a.out) },
 		},
 		a.jsonFlag(view),
 		a.jsonFlag(&cobra.Command{
 			Use:   "check",
 			Short: "Check the configuration; every problem is named with its remedy",
-			Args:  args(cobra.NoArgs),
+			Args:  args(),
 			RunE: func(*cobra.Command, []string) error {
 				l, err := a.load()
+				if len(configs.Problems(err)) > 0 {
+					return &codedError{code: exitUsage, err: err} // without the hint to run this
+				}
 				if err != nil {
 					return err
 				}

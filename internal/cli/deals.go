@@ -20,7 +20,7 @@ func (a *app) dealsListCmd() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   "list",
 		Short: "List the deals that wait for a sector, the oldest first",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			open, err := c.store.OpenDeals(ctx)
 			unread, err := sectors.Unread(err)
@@ -36,7 +36,7 @@ func (a *app) dealsListCmd() *cobra.Command {
 			now := time.Now()
 			return a.emit(waiting, func(w io.Writer) error {
 				printUnread(w, unread)
-				return table(w, "DEAL\tMINER\tSIZE\tSTART\tRECEIVED\tLATEST\tPIECE", func(row func(string, ...any)) {
+				return tableOr(w, "no deal waits for a sector", "DEAL\tMINER\tSIZE\tSTART\tRECEIVED\tLATEST\tPIECE", func(row func(string, ...any)) {
 					for _, d := range waiting {
 						latest := d.Received.Add(c.cfg.Policy.PackWait)
 						row("%s\tt0%d\t%d\t%s\t%s\t%s\t%s", d.ID, d.Miner, d.Piece.Size, or(epoch(d.Piece.Terms.Start), "-"), ago(d.Received, now),
@@ -52,7 +52,7 @@ func (a *app) dealsShowCmd() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   "show ID",
 		Short: "Say where a deal is, by the market's name of it",
-		Args:  args(cobra.ExactArgs(1)),
+		Args:  args("ID"),
 		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
 			d, err := c.store.Deal(ctx, given[0])
 			if err != nil {

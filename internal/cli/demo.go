@@ -34,7 +34,7 @@ func (a *app) demoCmd() *cobra.Command {
 		Long: `Seal a file and unseal it again on this machine: Redis in the process, the embedded node,
 a scheduler and two workers of GPU classes a and b (labels only: the native prover needs no
 GPU). The data is then decoded in an empty folder from the stored replicas alone.`,
-		Args: args(cobra.NoArgs),
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.data = or(f.data, os.Getenv("DATA")) // as the flag's default it would get into the reference
 			if err := f.check(); err != nil {

@@ -55,7 +55,7 @@ func (a *app) devnetCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "devnet",
 		Short: "Run the embedded node: a Filecoin network for one machine",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 	}
 	flags := cmd.Flags()
 	listen := flags.String("listen", "127.0.0.1:1234", "address of the JSON-RPC API")
@@ -65,6 +65,9 @@ func (a *app) devnetCmd() *cobra.Command {
 	vk := flags.String("vk", "", "verifying key (.vk file) of the proof parameters that the network takes; without one it takes native proofs alone; the SRS of aggregates lies beside it")
 	dir := flags.String("dir", "", "folder that keeps the network over restarts (default memory only)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *epoch <= 0 {
+			return usage("write a duration above 0s", "--epoch %s: no epoch would ever end", *epoch)
+		}
 		l, err := a.load()
 		if err != nil {
 			return err
@@ -91,7 +94,7 @@ func (a *app) devnetCmd() *cobra.Command {
 		cfg.Listen, cfg.EpochDuration, cfg.Dir, cfg.Logger = *listen, *epoch, *dir, logs.of("devnet")
 		node, err := devnet.Start(cmd.Context(), cfg)
 		if err != nil {
-			return fmt.Errorf("devnet: %w", err)
+			return err
 		}
 		fmt.Fprintf(a.out, "FULLNODE_API_INFO=%s\n", node.APIInfo())
 		<-cmd.Context().Done()

@@ -112,7 +112,7 @@ func (a *app) devnetAllocateCmd() *cobra.Command {
 		Short: "As a client of the embedded network, allocate datacap to a file's piece",
 		Long: `As a client of the embedded network, allocate datacap to a file's piece. Prints what to give to
 lpseal sectors add.`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args("FILE"),
 		RunE: a.asClient(&f, func(ctx context.Context, node *devnetOrders, p jobs.Piece, client, miner abi.ActorID) error {
 			head, err := node.ChainHead(ctx)
 			if err != nil {
@@ -140,7 +140,7 @@ func (a *app) devnetDealCmd() *cobra.Command {
 		Short: "As a client of the embedded network, publish a deal of the built-in market about a file's piece",
 		Long: `As a client of the embedded network, publish a deal of the built-in market (f05) about a file's
 piece. Prints what to give to lpseal sectors add.`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args("FILE"),
 		RunE: a.asClient(&f, func(ctx context.Context, node *devnetOrders, p jobs.Piece, client, miner abi.ActorID) error {
 			head, err := node.ChainHead(ctx)
 			if err != nil {

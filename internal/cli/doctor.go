@@ -44,7 +44,7 @@ func (a *app) doctorCmd() *cobra.Command {
 		Long: `Look at Redis, the node, the sender's key and funds, this host's processor, GPUs and
 storage paths, who proves what is stored there, and whether every queue has a live worker. Each line is ok, warn or fail, and what is
 not ok has the remedy under it. Nothing is changed. The exit code is 1 if something failed.`,
-		Args: args(cobra.NoArgs),
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.load()
 			if err != nil {

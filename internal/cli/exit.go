@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/sectors"
@@ -58,7 +59,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &coded):
 		return coded.code
-	case errors.As(err, &problem) || strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
+	case errors.As(err, &problem):
 		return exitUsage
 	case errors.Is(err, sectors.ErrNotFound), errors.Is(err, sectors.ErrNoDeal):
 		return exitNotFound
@@ -66,6 +67,10 @@ func exitCode(err error) int {
 		return exitRefused
 	case collides(err):
 		return exitRefused
+	case errors.Is(err, syscall.EADDRINUSE):
+		return exitRefused
+	case errors.As(err, &network) && network.Op == "listen":
+		return exitUsage
 	case errors.As(err, &network), errors.Is(err, sectors.ErrUnknown), errors.Is(err, context.DeadlineExceeded):
 		return exitDown
 	case errors.As(err, &fault):
@@ -101,18 +106,36 @@ func report(w io.Writer, err error) {
 		for _, p := range problems {
 			fmt.Fprintf(w, "lpseal: %s\n", p)
 		}
-		fmt.Fprintln(w, "  hint: lpseal config check repeats this test")
-		return
-	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(w, "lpseal: %s\n", line)
-	}
-	var coded *codedError
-	if errors.As(err, &coded) {
-		for _, h := range coded.hints {
-			if h != "" {
-				fmt.Fprintf(w, "  hint: %s\n", h)
-			}
+	} else {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintf(w, "lpseal: %s\n", line)
 		}
 	}
+	for _, h := range hints(err) {
+		if h != "" {
+			fmt.Fprintf(w, "  hint: %s\n", h)
+		}
+	}
+}
+
+// hints are what a person can do: as the error says, or as its kind tells.
+func hints(err error) []string {
+	var coded *codedError
+	var problem *configs.Problem
+	var network *net.OpError
+	switch {
+	case errors.As(err, &coded):
+		return coded.hints
+	case errors.As(err, &problem):
+		return []string{"lpseal config check repeats this test"}
+	case errors.Is(err, sectors.ErrNotFound):
+		return []string{"lpseal sectors list shows the sectors that there are"}
+	case errors.Is(err, sectors.ErrNoDeal):
+		return []string{"lpseal deals list shows the deals that there are"}
+	case errors.Is(err, syscall.EADDRINUSE):
+		return []string{"choose another address, or stop what listens there: ss -ltnp names it"}
+	case errors.As(err, &network) && network.Op == "listen":
+		return []string{"write HOST:PORT with an address of this host, such as 127.0.0.1:8645"}
+	}
+	return nil
 }

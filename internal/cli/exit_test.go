@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,7 +36,27 @@ func TestExitCodes(t *testing.T) {
 		{"the node is away", fmt.Errorf("head: %w", jobs.Failf(jobs.Transient, "x")), 5},
 		{"Redis is away", down("", errors.New("x")), 5},
 		{"a refused connection", &net.OpError{Op: "dial", Err: errors.New("x")}, 5},
+		{"a port in use", fmt.Errorf("web.listen: %w", &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}), 4},
+		{"no address", &net.OpError{Op: "listen", Err: &net.AddrError{Err: "missing port"}}, 2},
 	} {
 		require.Equal(t, c.want, exitCode(c.err), c.name)
+	}
+}
+
+func TestHints(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"its own hint comes first", notFound("look there", "%w", sectors.ErrNotFound), "look there"},
+		{"the configuration", errors.Join(&configs.Problem{Key: "a"}, &configs.Problem{Key: "b"}), "lpseal config check repeats this test"},
+		{"no such sector", fmt.Errorf("load: %w", sectors.ErrNotFound), "lpseal sectors list shows the sectors that there are"},
+		{"no such deal", fmt.Errorf("deal: %w", sectors.ErrNoDeal), "lpseal deals list shows the deals that there are"},
+		{"a port in use", &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}, "choose another address, or stop what listens there: ss -ltnp names it"},
+		{"no address", &net.OpError{Op: "listen", Err: &net.AddrError{Err: "missing port"}}, "write HOST:PORT with an address of this host, such as 127.0.0.1:8645"},
+	} {
+		require.Equal(t, []string{c.want}, hints(c.err), c.name)
 	}
 }

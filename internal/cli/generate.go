@@ -36,7 +36,7 @@ func (a *app) generateCmd() *cobra.Command {
 	docs := &cobra.Command{
 		Use:   "docs",
 		Short: "Write the reference, docs/reference",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 	}
 	dir := docs.Flags().String("dir", filepath.Join("docs", "reference"), "folder to write to")
 	docs.RunE = func(cmd *cobra.Command, _ []string) error {

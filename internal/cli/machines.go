@@ -18,7 +18,7 @@ func (a *app) machinesCmd() *cobra.Command {
 		a.jsonFlag(&cobra.Command{
 			Use:   "list",
 			Short: "List live workers, their lanes, and which prover makes each stage there",
-			Args:  args(cobra.NoArgs),
+			Args:  args(),
 			RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 				workers, err := c.store.Workers(ctx)
 				unread, err := sectors.Unread(err)
@@ -42,7 +42,7 @@ func (a *app) machinesCmd() *cobra.Command {
 // printMachines prints a line for each worker, and then one for each stage that a lane
 // makes by a prover.
 func printMachines(w io.Writer, workers []jobs.Worker) error {
-	err := table(w, "WORKER\tSTATE\tLANES\tMEMORY\tPATHS\tCHILDREN\tFILES", func(row func(string, ...any)) {
+	err := tableOr(w, "no worker is live: start lpseal scheduler and lpseal worker", "WORKER\tSTATE\tLANES\tMEMORY\tPATHS\tCHILDREN\tFILES", func(row func(string, ...any)) {
 		for _, m := range workers {
 			row("%s\t%s\t%s\t%s\t%d\t%d\t%s", m.Name(), workerState(m), laneList(m.Lanes), memory(m), len(m.Paths), len(m.Children), or(m.FileURL, "-"))
 		}
@@ -132,7 +132,7 @@ func (a *app) drainCmd(use, short string, on bool) *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   use + " HOST/INSTANCE",
 		Short: short,
-		Args:  args(cobra.ExactArgs(1)),
+		Args:  args("HOST/INSTANCE"),
 		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
 			host, instance, ok := strings.Cut(given[0], "/")
 			if !ok || !jobs.ValidSlug(host) || !jobs.ValidSlug(instance) {

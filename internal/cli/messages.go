@@ -59,15 +59,15 @@ func (a *app) messagesListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List messages that are not settled; with --all the settled ones after them",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			ledger, err := c.ledger()
 			if err != nil {
 				return err
 			}
-			read := ledger.Waiting
+			read, none := ledger.Waiting, "no message waits to land; --all shows those that are settled"
 			if all {
-				read = ledger.All
+				read, none = ledger.All, "no message was sent yet"
 			}
 			var l messageList
 			if l.Messages, err = read(ctx); err != nil {
@@ -77,7 +77,7 @@ func (a *app) messagesListCmd() *cobra.Command {
 				l.Messages = l.Messages[:limit]
 			}
 			l.Head = c.observe(ctx, l.Messages)
-			return a.emit(l, func(w io.Writer) error { return printMessages(w, l) })
+			return a.emit(l, func(w io.Writer) error { return printMessages(w, l, none) })
 		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "settled ones, too")
@@ -104,8 +104,8 @@ func (c *cluster) observe(ctx context.Context, all []chain.Tracked) abi.ChainEpo
 	return 0
 }
 
-func printMessages(w io.Writer, l messageList) error {
-	err := table(w, "STATE\tAGE\tNONCE\tSENDER\tFOR\tFEE\tCID", func(row func(string, ...any)) {
+func printMessages(w io.Writer, l messageList, none string) error {
+	err := tableOr(w, none, "STATE\tAGE\tNONCE\tSENDER\tFOR\tFEE\tCID", func(row func(string, ...any)) {
 		for _, t := range l.Messages {
 			age := "-"
 			if t.Age > 0 {
@@ -160,7 +160,7 @@ func (a *app) messagesShowCmd() *cobra.Command {
 		Use:   "show MESSAGE|SECTOR",
 		Short: "Show a message, or all of a sector, with members and past attempts",
 		Long:  "Show a message by its CID (that of a replaced version, too) or by its name in lpseal messages list, or all messages of a sector.",
-		Args:  args(cobra.ExactArgs(1)),
+		Args:  args("MESSAGE|SECTOR"),
 		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
 			found, err := c.findMessages(ctx, given[0])
 			if err != nil {
@@ -222,7 +222,7 @@ func (a *app) messageOrder(use, short, cost string, order func(*chain.Client, co
 	cmd := &cobra.Command{
 		Use:   use + " MESSAGE|SECTOR",
 		Short: short,
-		Args:  args(cobra.ExactArgs(1)),
+		Args:  args("MESSAGE|SECTOR"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			ctx := cmd.Context()
 			maxFee := big.Zero()

@@ -40,7 +40,7 @@ func (c *cluster) serveMetrics(own ...prometheus.Collector) (*metricsServer, err
 	}
 	l, err := net.Listen("tcp", c.cfg.Metrics.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("metrics.listen: %w; daemons of one host need an address each: set LPSEAL_METRICS_LISTEN", err)
+		return nil, fmt.Errorf("metrics.listen: %w (daemons of one host need an address each: set LPSEAL_METRICS_LISTEN)", err)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

@@ -81,12 +81,16 @@ func (c *cluster) connect(ctx context.Context, journal chain.Journal) (*chain.Cl
 	if err != nil {
 		return nil, err
 	}
-	return chain.Dial(ctx, chain.Config{
+	node, err := chain.Dial(ctx, chain.Config{
 		API: own.API.Reveal(), Network: own.Network, Miners: c.miners(), Confidence: own.Confidence, Log: c.logs.of("chain"),
 		Journal: journal, Senders: senders, Shared: own.Sender.Shared, CollateralFromMiner: own.CollateralFromMiner, NeverAggregate: own.Aggregate == "off",
 		MaxFeePreCommit: own.MaxFeePreCommit.Atto(), MaxFeeCommit: own.MaxFeeCommit.Atto(), MaxFeeMessage: own.MaxFeeMessage.Atto(),
 		WaitBaseFee: own.WaitBaseFee.Atto(), ReplaceAfter: own.ReplaceAfter, MaxReplacements: own.MaxReplacements,
 	})
+	if fault := (*jobs.Fault)(nil); errors.As(err, &fault) && fault.Class == jobs.Transient {
+		return nil, down("start the node, or set FULLNODE_API_INFO or chain.api (lpseal config view --origin shows where it is set)", err)
+	}
+	return node, err
 }
 
 // miners are the configured ones.

@@ -22,10 +22,21 @@ func (a *app) emit(v any, human func(io.Writer) error) error {
 
 // table prints rows in columns, with a heading.
 func table(w io.Writer, heading string, rows func(row func(format string, args ...any))) error {
+	return tableOr(w, heading, heading, rows)
+}
+
+// tableOr is a table, or the line none where it has no rows: a heading over nothing leaves
+// people guessing.
+func tableOr(w io.Writer, none, heading string, rows func(row func(format string, args ...any))) error {
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, heading)
-	rows(func(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) })
+	count := 0
+	rows(func(format string, args ...any) { count++; fmt.Fprintf(t, format+"\n", args...) })
+	if count == 0 {
+		_, err := fmt.Fprintln(w, none)
+		return err
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/dustin/go-humanize"
@@ -78,7 +79,7 @@ func (a *app) paramsListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List parameter files and what is known of those on disk; reads none",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: func(*cobra.Command, []string) error {
 			files, err := f.files()
 			if err != nil {
@@ -87,6 +88,9 @@ func (a *app) paramsListCmd() *cobra.Command {
 			all, err := f.folder().List(files)
 			if err != nil {
 				return err
+			}
+			if !slices.ContainsFunc(all, func(s params.Status) bool { return s.State != params.Missing }) {
+				fmt.Fprintf(a.err, "nothing is in %s: lpseal params fetch --sector-size 32GiB gets what a size needs (the native prover needs none)\n", f.folder())
 			}
 			return a.emitParams(all)
 		},
@@ -101,7 +105,7 @@ func (a *app) paramsFetchCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fetch",
 		Short: "Fetch what is missing, continue what was broken off, check all",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(f.sizes) == 0 {
 				return usage("write --sector-size 32GiB, say: the larger sizes have tens of gigabytes each", "--sector-size is missing")
@@ -134,7 +138,7 @@ func (a *app) paramsCheckCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Take the digests of the files on disk; exit code 1 if one is wrong",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, err := f.files()
 			if err != nil {
@@ -172,11 +176,14 @@ func (a *app) paramsGenerateCmd() *cobra.Command {
 		Long: `Make the PoRep parameters of a sector size, and with --aggregate the SRS for aggregated
 proofs, from this machine's randomness. They are marked as test parameters: workers refuse
 them on mainnet and calibrationnet. 2KiB takes some minutes on 4 cores and 1.1 GB.`,
-		Args: args(cobra.NoArgs),
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			sizes, err := sectorSizes([]string{size})
 			if err != nil {
 				return err
+			}
+			if !slices.Contains(params.TestSizes, sizes[0]) {
+				return usage("write 2KiB, 8MiB or 512MiB; lpseal params fetch has those of the other sizes", "no test parameters are made for sectors of %s", size)
 			}
 			folder := params.Dir(dir)
 			if dir == "" {

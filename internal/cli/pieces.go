@@ -19,7 +19,7 @@ func (a *app) findPieceCmd() *cobra.Command {
 		Short: "Say where a piece lies: sector, offset, length and storage path",
 		Long: `Say where a piece lies: sector, offset and length (in padded bytes, as in the unsealed file, and in
 raw bytes, as lpseal sectors unseal counts them), storage path, and whether an unsealed copy is kept.`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args("PIECE_CID"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			piece, _, err := jobs.ParsePieceCID(given[0])
 			if err != nil {

@@ -29,7 +29,7 @@ func (a *app) verifyCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check a PoRep's Groth16 proof as the chain does: exit code 0 if it is accepted, 1 if not",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 	}
 	flags := cmd.Flags()
 	given := []struct {

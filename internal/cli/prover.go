@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
 
+	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/ffi/native"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -48,11 +48,13 @@ var verifyAggregate func(ctx context.Context, seals []jobs.Seal, aggregate []byt
 
 func newBackend(name string, o backendOptions) (jobs.Prover, error) {
 	b, ok := provers[name]
-	if !ok {
-		return nil, fmt.Errorf("prover %s is not in this program, which has %s: build it with make build-ffi",
-			name, strings.Join(slices.Sorted(maps.Keys(provers)), ", "))
+	switch {
+	case ok:
+		return b.make(o)
+	case !slices.Contains(configs.Provers, name):
+		return nil, usage("write native or filcrypto", "there is no prover %q", name)
 	}
-	return b.make(o)
+	return nil, usage("make build-ffi builds a program that has it", "prover %s is not in this program, which has %s", name, strings.Join(slices.Sorted(maps.Keys(provers)), ", "))
 }
 
 // newProver makes the prover of a lane: of one kind, or with a kind for each stage. All

@@ -60,16 +60,18 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "lpseal",
 		Short:         "Seal Filecoin sectors as jobs on Redis",
+		Args:          args(),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		DisableFlagsInUseLine: true,
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("see "+cmd.CommandPath()+" --help", "%w", err)
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.config, "config", "", "configuration file (default $LPSEAL_CONFIG, $XDG_CONFIG_HOME/lpseal/lpseal.yaml, /etc/lpseal/lpseal.yaml)")
 	root.PersistentFlags().StringArrayVar(&a.sets, "set", nil, "set a configuration key, as in --set redis.url=redis://r1:6379 (repeatable; others see it in ps: give secrets by LPSEAL_…_FILE)")
 	root.PersistentFlags().BoolVar(&a.alone, "alone", false, "read nothing but --config and --set")
@@ -100,20 +102,10 @@ func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// args checks the number of arguments, as a usage error.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, given []string) error {
-		if err := check(cmd, given); err != nil {
-			return usage("see "+cmd.CommandPath()+" --help", "%w", err)
-		}
-		return nil
-	}
-}
-
 // group is a command that only holds others.
 func group(use, short string, cmds ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: args(cobra.NoArgs), RunE: func(cmd *cobra.Command, _ []string) error {
-		return errors.Join(cmd.Help(), usage("name one of its commands", "%s does nothing by itself", cmd.CommandPath()))
+	c := &cobra.Command{Use: use, Short: short, Args: args(), DisableFlagsInUseLine: true, RunE: func(cmd *cobra.Command, _ []string) error {
+		return errors.Join(cmd.Help(), usage("name one of its commands", "%s does nothing by itself", spoken(cmd)))
 	}}
 	c.AddCommand(cmds...)
 	return c

@@ -19,7 +19,7 @@ func (a *app) schedulerCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scheduler",
 		Short: "Run the poller: it moves sectors on and sends messages",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: a.daemon(func(ctx context.Context, c *cluster) error {
 			return c.runScheduler(ctx, a.childConfig())
 		}),

@@ -22,7 +22,7 @@ func (a *app) onSector(use, short string, do func(context.Context, *cluster, job
 	return &cobra.Command{
 		Use:   use + " SECTOR",
 		Short: short,
-		Args:  args(cobra.ExactArgs(1)),
+		Args:  args("SECTOR"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			id, err := jobs.ParseSectorID(given[0])
 			if err != nil {

@@ -117,7 +117,7 @@ func (a *app) pledgeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pledge",
 		Short: "Add sectors without data (committed capacity)",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if count < 1 {
 				return usage("", "--count %d: at least 1", count)
@@ -179,7 +179,7 @@ A file's CommP is computed here; the data is copied to the host that will seal i
 service, or used where it lies with --in-place. A file larger than a sector is split: each sector is
 one piece. With --piece, one sector is made of the pieces in the order given, each aligned to its own
 size; the flags after a --piece are that piece's. The host that seals fetches a URL itself.`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: args("[FILE]"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			switch {
 			case len(given) == 1 && len(f.pieces.named) == 0:

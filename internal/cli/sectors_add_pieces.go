@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -245,7 +246,7 @@ func (in *intake) namedPiece(ctx context.Context, s *pieceSpec, m jobs.Miner, ba
 	}
 	file, err := os.Open(s.source)
 	if err != nil {
-		return jobs.Piece{}, notFound("", "%w", err)
+		return jobs.Piece{}, notFound("", "%w", errors.Unwrap(err)) // the file is named above
 	}
 	defer file.Close()
 	size, err := dataSize(file)

@@ -34,12 +34,26 @@ type listFilter struct {
 	limit               int
 }
 
+// none says that a list is empty, and whether another would be.
+func (f listFilter) none(all int) string {
+	if all == 0 {
+		return "there are none yet: lpseal sectors pledge and lpseal sectors add make some"
+	}
+	var words []string
+	for _, w := range []struct{ name, value string }{{"miner", f.miner}, {"state", f.state}, {"stage", f.stage}} {
+		if w.value != "" {
+			words = append(words, w.name+" "+w.value)
+		}
+	}
+	return "none with " + strings.Join(words, " and ")
+}
+
 func (a *app) listCmd() *cobra.Command {
 	var f listFilter
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List sectors, with a summary",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			return a.list(ctx, c, f)
 		}),
@@ -103,7 +117,7 @@ func (a *app) list(ctx context.Context, c *cluster, f listFilter) error {
 	return a.emit(result, func(w io.Writer) error {
 		fmt.Fprintln(w, summary(states, stages))
 		now := time.Now()
-		err := table(w, "SECTOR\tSTATE\tSTAGE\tSINCE\tDATA\tWHAT", func(row func(string, ...any)) {
+		err := tableOr(w, f.none(len(records)), "SECTOR\tSTATE\tSTAGE\tSINCE\tDATA\tWHAT", func(row func(string, ...any)) {
 			for _, l := range lines {
 				row("%s\t%s\t%s\t%s\t%s\t%s", l.Sector, l.State, or(list(l.Stages), "-"), ago(l.Since, now), data(l.Pieces), or(l.Text, "-"))
 			}

@@ -5,21 +5,37 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// order performs an operator's order and says what is so now.
-func (a *app) order(ctx context.Context, c *cluster, id jobs.SectorID, e jobs.Event) error {
-	if err := c.order(ctx, id, e, who()); err != nil {
+// order performs an operator's orders, all or, if the sector's state does not allow one of
+// them, none, and says what is so now.
+func (a *app) order(ctx context.Context, c *cluster, id jobs.SectorID, events ...jobs.Event) error {
+	r, err := c.store.Load(ctx, id)
+	for _, e := range events {
+		if err == nil {
+			r, err = jobs.Apply(r, e, time.Now())
+		}
+	}
+	if err != nil {
 		return err
 	}
-	return a.emit(map[string]any{"sector": id, "order": e.String()}, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s: %s\n", id, e)
-		return err
-	})
+	for _, e := range events {
+		if err := c.order(ctx, id, e, who()); err != nil {
+			return err
+		}
+		if err := a.emit(map[string]any{"sector": id, "order": e.String()}, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "%s: %s\n", id, e)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) holdCmd() *cobra.Command {
@@ -35,9 +51,7 @@ func (a *app) releaseCmd() *cobra.Command {
 	var drop bool
 	cmd := a.onSector("release", "Let a held sector go on", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
 		if drop {
-			if err := a.order(ctx, c, id, jobs.DealsDropped{Why: "by order"}); err != nil {
-				return err
-			}
+			return a.order(ctx, c, id, jobs.DealsDropped{Why: "by order"}, jobs.Released{})
 		}
 		return a.order(ctx, c, id, jobs.Released{})
 	})
@@ -68,7 +82,7 @@ func (a *app) removeCmd() *cobra.Command {
 			return err
 		}
 		if r.Outcome != jobs.Open {
-			return refused("a finished sector needs no removal", "remove %s: it is finished: %s", id, r.Outcome)
+			return refused("a finished sector needs no removal", "remove %s: it is %s", id, r.Outcome)
 		}
 		if !yes {
 			return refused("give --yes to go on", "remove %s: %s", id, loss(r))
@@ -102,12 +116,11 @@ func (a *app) retryCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if r.Hold != nil {
-			if err := a.order(ctx, c, id, jobs.Released{}); err != nil {
-				return err
-			}
+		again := jobs.RolledBack{To: stage, ByOrder: true, Why: "retry by order"}
+		if r.Hold != nil { // until then nothing starts
+			return a.order(ctx, c, id, again, jobs.Released{})
 		}
-		return a.order(ctx, c, id, jobs.RolledBack{To: stage, ByOrder: true, Why: "retry by order"})
+		return a.order(ctx, c, id, again)
 	})
 	cmd.Flags().StringVar(&from, "from", "", "stage to start at (default the one that failed)")
 	return a.jsonFlag(cmd)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -164,7 +165,7 @@ func (a *app) explainCmd() *cobra.Command {
 }
 
 func printExplanation(w io.Writer, e explanation, now time.Time) error {
-	fmt.Fprintf(w, "%s is %s: %s\n", e.Sector, e.State, e.Reason)
+	fmt.Fprintf(w, "%s is %s: %s\n", e.Sector, e.State, strings.TrimPrefix(e.Reason, e.State+": ")) // a hold's reason says so itself
 	if e.Next != "" {
 		fmt.Fprintf(w, "next: %s\n", e.Next)
 	}

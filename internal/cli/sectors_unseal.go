@@ -38,7 +38,7 @@ func (a *app) unsealCmd() *cobra.Command {
 		}
 		scratch, err := os.MkdirTemp(filepath.Dir(out), ".lpseal-unseal-")
 		if err != nil {
-			return err
+			return fmt.Errorf("unseal %s: %w", id, err)
 		}
 		defer os.RemoveAll(scratch)
 		sealed, err := c.sealedFile(ctx, r, pieces, scratch)
@@ -47,7 +47,7 @@ func (a *app) unsealCmd() *cobra.Command {
 		}
 		f, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 		if err != nil {
-			return refused("name a new file with --out", "%w", err)
+			return fmt.Errorf("unseal %s: %w", id, err)
 		}
 		if n, ok := p.(*native.Prover); ok && (keys != "" || len(pieces) > 1) {
 			p = n.WithKeys(or(keys, scratch)) // one key for all pieces
@@ -61,14 +61,28 @@ func (a *app) unsealCmd() *cobra.Command {
 		}
 		return f.Close()
 	})
+	cmd.PreRunE = func(*cobra.Command, []string) error { return newFile(out) } // before anything is fetched
 	cmd.Flags().StringVar(&out, "out", "", "file to write; it must not exist")
 	cmd.Flags().IntVar(&piece, "piece", -1, "only this piece, counted from 0 (default all, one after the other)")
 	cmd.Flags().Uint64Var(&offset, "offset", 0, "leave out so many bytes")
 	cmd.Flags().Uint64Var(&size, "size", 0, "write so many bytes (default all that follow)")
 	cmd.Flags().StringVar(&keys, "keys", "", "folder that keeps the sector's key, as large as the sector, for further ranges (native prover)")
 	cmd.Flags().StringVar(&prover, "prover", jobs.NativeProver, "prover that decodes")
-	_ = cmd.MarkFlagRequired("out")
 	return cmd
+}
+
+// newFile sees that --out names a file that can be made.
+func newFile(out string) error {
+	if out == "" {
+		return usage("write it like: lpseal sectors unseal s-t01000-42 --out data", "--out is missing: where shall the data go?")
+	}
+	if info, err := os.Stat(filepath.Dir(out)); err != nil || !info.IsDir() {
+		return usage("make the folder, or name another file with --out", "--out %s: there is no folder %s", out, filepath.Dir(out))
+	}
+	if _, err := os.Lstat(out); err == nil {
+		return refused("name a new file with --out", "--out %s: the file exists", out)
+	}
+	return nil
 }
 
 // extent is where a piece's raw bytes lie in the sector's unpadded data.
@@ -91,7 +105,7 @@ func chosen(r *jobs.Record, piece int) ([]extent, error) {
 	case len(all) == 0:
 		return nil, refused("", "unseal %s: it is committed capacity and holds no data", r.ID)
 	case piece >= len(all):
-		return nil, notFound("pieces are counted from 0", "unseal %s: it has %d pieces", r.ID, len(all))
+		return nil, notFound(fmt.Sprintf("pieces are counted from 0: the last is %d", len(all)-1), "unseal %s: it has no piece %d", r.ID, piece)
 	case piece >= 0:
 		return all[piece : piece+1], nil
 	}
@@ -106,7 +120,7 @@ func cut(which []extent, offset, size uint64) ([]extent, error) {
 		total += e.size
 	}
 	if offset > total || size > total-offset {
-		return nil, refused("", "--offset %d and --size %d are beyond the %d bytes that there are", offset, size, total)
+		return nil, usage(fmt.Sprintf("there are %d bytes", total), "--offset %d and --size %d go beyond the data", offset, size)
 	}
 	if size == 0 {
 		size = total - offset

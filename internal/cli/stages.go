@@ -30,7 +30,7 @@ func (a *app) stagesCmd() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   "stages",
 		Short: "Print the stage table",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: func(*cobra.Command, []string) error {
 			views := make([]stageView, len(jobs.Stages))
 			for i, r := range jobs.Stages {

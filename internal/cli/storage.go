@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -29,7 +30,7 @@ func (a *app) attachCmd() *cobra.Command {
 		Long: `Check that a folder can be a storage path of this host, and with --init write its
 sectorstore.json. A path that lotus or Curio made is taken as it is. The worker serves
 the paths in its configuration: the command prints the line to add.`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args("DIR"),
 	}
 	cmd.Flags().BoolVar(&init, "init", false, "write sectorstore.json with a new id")
 	cmd.Flags().BoolVar(&seal, "seal", false, "with --init: sectors are sealed here (local disks only)")
@@ -46,13 +47,17 @@ the paths in its configuration: the command prints the line to add.`,
 			o := files.PathOptions{CanSeal: seal, CanStore: store, Weight: weight}
 			if size != "" {
 				if o.Capacity, err = humanize.ParseBytes(size); err != nil {
-					return usage("write it like 10TiB", "--max-storage: %w", err)
+					return usage("write it like 10TiB", "--max-storage %q is no number of bytes", size)
 				}
 			}
 			open = func(dir string) (jobs.Path, error) { return files.Init(dir, o) }
 		}
 		p, err := open(dir)
 		if err != nil {
+			var fault *jobs.Fault
+			if errors.As(err, &fault) {
+				err = errors.New(fault.Text) // its class is for stages
+			}
 			return &codedError{code: exitRefused, err: err}
 		}
 		return a.emit(p, func(w io.Writer) error {
@@ -86,7 +91,7 @@ func (a *app) storageListCmd() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   "list",
 		Short: "List the paths that live workers serve",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			workers, err := c.store.Workers(ctx)
 			if _, err = sectors.Unread(err); err != nil {
@@ -107,7 +112,7 @@ func (a *app) storageListCmd() *cobra.Command {
 				}
 			}
 			return a.emit(lines, func(w io.Writer) error {
-				return table(w, "PATH\tHOST\tFOR\tCAPACITY\tFREE\tRESERVED\tSECTORS", func(row func(string, ...any)) {
+				return tableOr(w, "no live worker serves a path: lpseal storage attach makes one, and worker.paths names it", "PATH\tHOST\tFOR\tCAPACITY\tFREE\tRESERVED\tSECTORS", func(row func(string, ...any)) {
 					for _, l := range lines {
 						row("%s\t%s\t%s\t%s\t%s\t%s\t%d", l.ID, l.Host, purpose(l.Path), humanize.IBytes(l.Capacity),
 							humanize.IBytes(l.Free), humanize.IBytes(l.Reserved), l.Sectors)

@@ -59,7 +59,7 @@ func (a *app) versionCmd() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: func(*cobra.Command, []string) error {
 			b := thisBuild()
 			return a.emit(b, func(w io.Writer) error {

@@ -32,7 +32,7 @@ func (a *app) balancesCmd() *cobra.Command {
 		Long: `Show each miner's free balance, and the addresses that may send for it: what they hold, whether the node's wallet has their key,
 and what keeps one from being used. The forecast makes the payments of all sectors in the pipeline at today's prices and base fee, when they are due at the
 pace of the sectors at hand, and says whether, when and by how much money will be short.`,
-		Args: args(cobra.NoArgs),
+		Args: args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			if len(c.cfg.Miners) == 0 {
 				return usage("add one to the configuration: miners: [{id: t01000}]", "no miner is configured")

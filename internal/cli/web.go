@@ -23,7 +23,7 @@ func (a *app) webCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "web",
 		Short: "Serve the pages of the pipeline and of the queues",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			l, err := c.listenWeb()
 			if err != nil {

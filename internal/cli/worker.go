@@ -23,7 +23,7 @@ func (a *app) workerCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker",
 		Short: "Run a worker: it seals on this host's lanes and serves its storage paths",
-		Args:  args(cobra.NoArgs),
+		Args:  args(),
 		RunE: a.daemon(func(ctx context.Context, c *cluster) error {
 			return c.runWorker(ctx, a.childConfig())
 		}),

@@ -10,14 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/filecoin-project/go-state-types/abi"
 )
 
-// testSizes are the sector sizes that test parameters are made for.
-var testSizes = map[abi.SectorSize]bool{2 << 10: true, 8 << 20: true, 512 << 20: true}
+// TestSizes are the sector sizes that test parameters are made for.
+var TestSizes = []abi.SectorSize{2 << 10, 8 << 20, 512 << 20}
 
 // TestDir is where test parameters are made unless a folder is named: apart from
 // production ones.
@@ -49,8 +50,8 @@ func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, pro
 	args, files := []string{"porep", strconv.FormatUint(uint64(size), 10)}, Files([]abi.SectorSize{size}, PoRep)
 	if proofs > 0 {
 		args, files = []string{"srs", strconv.Itoa(proofs)}, Files(nil, Aggregate)
-	} else if !testSizes[size] {
-		return fmt.Errorf("generate: test parameters are made for 2KiB, 8MiB and 512MiB, not for %d bytes", size)
+	} else if !slices.Contains(TestSizes, size) {
+		return fmt.Errorf("generate: no test parameters are made for sectors of %s", size.ShortString())
 	}
 	missing, err := d.generable(ctx, files)
 	if err != nil || !missing {

@@ -55,8 +55,12 @@ func (s *Store) Create(ctx context.Context, r *jobs.Record, by string) error {
 		return fmt.Errorf("create %s: version is %d, a new record's is 1", r.ID, r.Version)
 	}
 	text := "added: committed capacity"
-	if !r.CC() {
-		text = fmt.Sprintf("added: %d pieces", len(r.Pieces))
+	switch n := len(r.Pieces); n {
+	case 0:
+	case 1:
+		text = "added: 1 piece"
+	default:
+		text = fmt.Sprintf("added: %d pieces", n)
 	}
 	err := s.write(ctx, nil, r, text, by)
 	if errors.Is(err, ErrConflict) {
