@@ -99,6 +99,8 @@ func (f Fetcher) file(ctx context.Context, d Dir, want File) error {
 	if err := unix.Flock(int(part.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return errors.New("another lpseal fetches it")
 	}
+	// Closing is not enough: a child that is being forked holds the file open until it execs.
+	defer func() { _ = unix.Flock(int(part.Fd()), unix.LOCK_UN) }()
 	var failed []error
 	for round := range rounds {
 		select {
