@@ -120,7 +120,7 @@ func cut(which []extent, offset, size uint64) ([]extent, error) {
 		total += e.size
 	}
 	if offset > total || size > total-offset {
-		return nil, usage(fmt.Sprintf("there are %d bytes", total), "--offset %d and --size %d go beyond the data", offset, size)
+		return nil, refused(fmt.Sprintf("there are %d bytes", total), "--offset %d and --size %d go beyond the data", offset, size)
 	}
 	if size == 0 {
 		size = total - offset

@@ -29,7 +29,7 @@ func TestCut(t *testing.T) {
 	}
 	for _, beyond := range [][2]uint64{{151, 0}, {150, 1}, {0, 151}, {1, 1<<64 - 1}} {
 		_, err := cut(pieces, beyond[0], beyond[1])
-		require.ErrorContains(t, err, "beyond the 150 bytes")
+		require.ErrorContains(t, err, "go beyond the data")
 		require.Equal(t, exitRefused, exitCode(err))
 	}
 }
