@@ -40,7 +40,7 @@ func (a *app) aggregateCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:    "aggregate",
 		Short:  "Join the proofs of a batch; schedulers start this",
-		Args:   args(cobra.NoArgs),
+		Args:   args(),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if code := worker.AggregateMain(cmd.Context(), a.in, a.out, joiner); code != exitOK {
