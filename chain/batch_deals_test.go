@@ -4,8 +4,10 @@ import (
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
+	"github.com/filecoin-project/go-state-types/builtin/v18/verifreg"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -65,4 +67,31 @@ func TestBatchOfConflictingMembers(t *testing.T) {
 	require.NoError(t, err)
 	requireTogether(t, sent[:2])
 	require.NotNil(t, sent[2].Fault)
+}
+
+// A message lands without the sectors whose allocations were lost meanwhile: its result tells which and why, by codes that mean something else when a message
+// fails as a whole.
+func TestAllocationsLostOnTheWay(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	commits := preCommitted(t, node, c, 1)
+	p := dealPiece
+	p.Allocation = allocate(t, node, p)
+	over := dealPiece
+	over.Allocation = allocate(t, node, over, func(a *verifreg.Allocation) { a.Expiration = node.Head().Height + 10 })
+	advance(t, node, 2)
+	commits = append(commits, withPiece(t, c, 10, p), withPiece(t, c, 11, p), withPiece(t, c, 12, over))
+	advance(t, node, 15)
+	require.NoError(t, chain.SendUnchecked(c, t.Context(), "b-1", commits))
+	advance(t, node, 8)
+	require.NoError(t, c.Tend(t.Context()))
+	for i, state := range []jobs.MessageState{jobs.MessageConfirmed, jobs.MessageConfirmed, jobs.MessageFailed, jobs.MessageFailed} {
+		m := message(t, c, commits[i].Meaning)
+		require.Equal(t, state, m.State, "member %d", i)
+		if state == jobs.MessageFailed {
+			require.Equal(t, jobs.Rejected, m.Fault.Class, m.Fault.Text)
+			require.Contains(t, m.Fault.Text, "an allocation of the sector cannot be claimed")
+		}
+	}
 }

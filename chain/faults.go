@@ -79,14 +79,14 @@ func classify(method string, err error) error {
 
 // ruleFor finds the rule of an error that the node answered with, and tells whether a sector of the message is to blame.
 func ruleFor(err error) (r rule, member bool) {
-	exit, executed := exitOf(err)
-	var num abi.MethodNum
-	if m := messageMethod.FindStringSubmatch(err.Error()); m != nil {
+	f := failure{text: err.Error()}
+	f.exit, f.executed = exitOf(err)
+	if m := messageMethod.FindStringSubmatch(f.text); m != nil {
 		n, _ := strconv.ParseUint(m[1], 10, 63) // digits by the pattern; too many of them is a method no rule names
-		num = abi.MethodNum(n)
+		f.method = abi.MethodNum(n)
 	}
-	r = match(exit, executed, num, err.Error())
-	return r, executed && r.members(exit)
+	r = f.rule()
+	return r, f.executed && r.members(f.exit)
 }
 
 // members tells whether a failed execution is the trouble of a sector in the message.
@@ -96,13 +96,22 @@ func (r rule) members(exit exitcode.ExitCode) bool {
 
 // memberTrouble tells whether a landed message that failed did so for a sector in it.
 func memberTrouble(method abi.MethodNum, exit exitcode.ExitCode) bool {
-	return match(exit, true, method, executionFailed).members(exit)
+	return failure{exit: exit, executed: true, method: method, text: executionFailed}.rule().members(exit)
 }
 
-// match finds the rule of an error. What nobody foresaw is repeated, visibly: the node may be at fault, and no money is lost by asking again.
-func match(exit exitcode.ExitCode, executed bool, method abi.MethodNum, text string) rule {
+// failure is what is known of an error of the node.
+type failure struct {
+	exit     exitcode.ExitCode // where executed
+	executed bool
+	part     bool // the code is a sector's own: see rule
+	method   abi.MethodNum
+	text     string
+}
+
+// rule finds the line of the table. What nobody foresaw is repeated, visibly: the node may be at fault, and no money is lost by asking again.
+func (f failure) rule() rule {
 	for _, r := range rules {
-		if (r.exit == 0 || executed && r.exit == exit) && (r.method == 0 || r.method == method) && strings.Contains(text, r.text) {
+		if (r.exit == 0 || f.executed && r.exit == f.exit) && (!r.part || f.part) && (r.method == 0 || r.method == f.method) && strings.Contains(f.text, r.text) {
 			return r
 		}
 	}
@@ -132,14 +141,14 @@ func (n *nodeFault) Unwrap() []error {
 	return []error{n.fault, n.known}
 }
 
-// exitFault says what a landed message's exit code means. Receipts carry no text, so where the table needs one, when says what the epoch tells:
-// a pre-commit that landed after its ticket's window failed for that.
-func exitFault(method abi.MethodNum, exit exitcode.ExitCode, late bool) *jobs.Fault {
-	text := executionFailed
+// exitFault says what an exit code on chain means: a message's, or with part one sector's in its result. Receipts carry no text, so where the table needs one,
+// late says what the epoch tells: a pre-commit that landed after its ticket's window failed for that.
+func exitFault(method abi.MethodNum, exit exitcode.ExitCode, part, late bool) *jobs.Fault {
+	f := failure{exit: exit, executed: true, part: part, method: method, text: executionFailed}
 	if late {
-		text += ", seal challenge epoch too old or pre-commit expired"
+		f.text += ", seal challenge epoch too old or pre-commit expired"
 	}
-	r := match(exit, true, method, text)
+	r := f.rule()
 	return jobs.Failf(r.class, "%s failed on chain with exit code %d (%s)%s", methodName(method), exit, exit, r.advice())
 }
 

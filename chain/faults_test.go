@@ -118,24 +118,29 @@ func TestExitFault(t *testing.T) {
 	for _, tc := range []struct {
 		method abi.MethodNum
 		exit   exitcode.ExitCode
+		part   bool
 		late   bool
 		class  jobs.FaultClass
 	}{
-		{preCommitBatch2, exitcode.SysErrInsufficientFunds, false, jobs.Funds},
-		{preCommitBatch2, exitcode.SysErrOutOfGas, false, jobs.Transient},
-		{preCommitBatch2, exitcode.ErrInsufficientFunds, false, jobs.Funds},
-		{preCommitBatch2, exitcode.ErrIllegalArgument, false, jobs.Rejected},
-		{preCommitBatch2, exitcode.ErrIllegalArgument, true, jobs.Deadline},
-		{preCommitBatch2, exitcode.ErrForbidden, false, jobs.Rejected},
-		{preCommitBatch2, exitcode.ErrIllegalState, false, jobs.Rejected},
-		{proveCommit3, exitcode.ErrIllegalArgument, false, jobs.Input},
-		{proveCommit3, exitcode.ErrNotFound, false, jobs.Deadline},
-		{proveCommit3, exitcode.SysErrOutOfGas, false, jobs.Transient},
-		{proveCommit3, exitUnknown, false, jobs.Transient},
-		{proveCommit3, exitcode.ErrUnhandledMessage, false, jobs.Rejected},
+		{preCommitBatch2, exitcode.SysErrInsufficientFunds, false, false, jobs.Funds},
+		{preCommitBatch2, exitcode.SysErrOutOfGas, false, false, jobs.Transient},
+		{preCommitBatch2, exitcode.ErrInsufficientFunds, false, false, jobs.Funds},
+		{preCommitBatch2, exitcode.ErrIllegalArgument, false, false, jobs.Rejected},
+		{preCommitBatch2, exitcode.ErrIllegalArgument, false, true, jobs.Deadline},
+		{preCommitBatch2, exitcode.ErrForbidden, false, false, jobs.Rejected},
+		{preCommitBatch2, exitcode.ErrIllegalState, false, false, jobs.Rejected},
+		{proveCommit3, exitcode.ErrIllegalArgument, false, false, jobs.Input},
+		{proveCommit3, exitcode.ErrNotFound, false, false, jobs.Deadline},
+		{proveCommit3, exitcode.ErrNotFound, true, false, jobs.Rejected},
+		{proveCommit3, exitcode.ErrForbidden, true, false, jobs.Rejected},
+		{proveCommit3, exitcode.ErrIllegalArgument, true, false, jobs.Input},
+		{proveCommit3, notificationRejected, false, false, jobs.Rejected},
+		{proveCommit3, exitcode.SysErrOutOfGas, false, false, jobs.Transient},
+		{proveCommit3, exitUnknown, false, false, jobs.Transient},
+		{proveCommit3, exitcode.ErrUnhandledMessage, false, false, jobs.Rejected},
 	} {
-		f := exitFault(tc.method, tc.exit, tc.late)
-		require.Equal(t, tc.class, f.Class, "%s %d late=%v", methodName(tc.method), tc.exit, tc.late)
+		f := exitFault(tc.method, tc.exit, tc.part, tc.late)
+		require.Equal(t, tc.class, f.Class, "%s %d part=%v late=%v", methodName(tc.method), tc.exit, tc.part, tc.late)
 		require.Contains(t, f.Text, methodName(tc.method))
 	}
 }

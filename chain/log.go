@@ -120,7 +120,7 @@ func (e *entry) fact(i int) jobs.Message {
 		m.Fault = jobs.Failf(jobs.Transient, "message %s was taken back by an order", e.Canceled)
 	case e.State != jobs.MessageConfirmed && e.State != jobs.MessageFailed:
 	case !exit.IsSuccess():
-		m.State, m.Fault = jobs.MessageFailed, exitFault(e.Method, exit, e.late())
+		m.State, m.Fault = jobs.MessageFailed, exitFault(e.Method, exit, e.Exit.IsSuccess(), e.late())
 		if !e.Exit.IsSuccess() && len(e.Members) > 1 && memberTrouble(e.Method, exit) {
 			// The receipt does not say whose fault it is, and the others must not be condemned with it.
 			m.Fault = jobs.Failf(jobs.Transient, "one of the %d sectors of %s made it fail with exit code %d (%s); they are sent again, and the estimate tells which it was",

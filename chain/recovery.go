@@ -17,6 +17,7 @@ type rule struct {
 	remedy string
 	known  error // joined to the fault, for callers that act on it
 	all    bool  // of a failed execution: the trouble of the whole message and not of a sector in it
+	part   bool  // the exit code is a sector's own, in the result of a message that landed (BatchReturn)
 }
 
 // rules is the one table of what errors mean (design §5); docs/reference/recovery.md is made from it. Texts are those that Lotus v1.36 and the v18 actors
@@ -50,6 +51,8 @@ var rules = []rule{
 	{what: "out of gas", exit: exitcode.SysErrOutOfGas, class: jobs.Transient, all: true},
 	{what: "the sender's nonce or balance changed", exit: exitcode.SysErrSenderStateInvalid, class: jobs.Transient, all: true},
 	// Execution: pre-commit.
+	{what: "the miner is punished for a consensus fault", exit: exitcode.ErrForbidden, method: preCommitBatch2, text: "consensus fault", class: jobs.Rejected, all: true,
+		remedy: "it may not pre-commit for 900 epochs after the fault was reported: release the sectors then"},
 	{what: "the ticket is too old", exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "too old", class: jobs.Deadline},
 	{what: "the ticket is of the future", exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "must be before now", class: jobs.Transient},
 	{what: "the number is used", exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "already allocated", class: jobs.Rejected, known: errOvertaken,
@@ -59,6 +62,8 @@ var rules = []rule{
 	{what: "the proof type is wrong", exit: exitcode.ErrIllegalArgument, method: preCommitBatch2, text: "proof type", class: jobs.Rejected,
 		remedy: "the miner seals sectors of another size, or the network takes no such proof"},
 	// Execution: prove-commit. A pre-commitment that was at confidence and is gone has expired.
+	{what: "an allocation is not there", exit: exitcode.ErrNotFound, method: proveCommit3, part: true, class: jobs.Rejected, remedy: unclaimable},
+	{what: "an allocation cannot be claimed", exit: exitcode.ErrForbidden, method: proveCommit3, part: true, class: jobs.Rejected, remedy: unclaimable},
 	{what: "there is no pre-commitment", exit: exitcode.ErrNotFound, method: proveCommit3, class: jobs.Deadline, known: errOvertaken},
 	{what: "the seed is not drawn yet", exit: exitcode.ErrForbidden, method: proveCommit3, text: "too early", class: jobs.Transient},
 	{what: "the pre-commitment expired", exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "expired", class: jobs.Deadline},
@@ -84,15 +89,15 @@ var rules = []rule{
 	{what: "any other failure", text: executionFailed, class: jobs.Rejected},
 }
 
-// What a sector's data can be refused for when it is committed, and the actor's codes for it (FIP-0076).
+// What a sector's data can be refused for when it is committed, and the miner actor's codes for it (FIP-0076; builtin-actors v18, actors/miner/src/lib.rs).
 const (
 	unclaimable = "an allocation of the sector cannot be claimed: it is over, was claimed already, or its term does not fit the sector's life"
 	unnotified  = "who is to be notified of the sector's data refuses it: a deal that started, is active already, or outlives the sector"
 
-	notificationSendFailed      = exitcode.FirstActorSpecificExitCode
-	notificationReceiverAborted = exitcode.FirstActorSpecificExitCode + 1
-	notificationResponseInvalid = exitcode.FirstActorSpecificExitCode + 2
-	notificationRejected        = exitcode.FirstActorSpecificExitCode + 3
+	notificationSendFailed      = exitcode.ExitCode(1001)
+	notificationReceiverAborted = exitcode.ExitCode(1002)
+	notificationResponseInvalid = exitcode.ExitCode(1003)
+	notificationRejected        = exitcode.ExitCode(1004)
 )
 
 // Recovery is one line of the recovery table: what an error of the node, or an exit code on chain, makes of a sector.
@@ -103,6 +108,7 @@ type Recovery struct {
 	Text   string            // the node's words that tell it
 	Class  jobs.FaultClass
 	Remedy string // what a person can do; may be empty
+	Part   bool   // the exit code is a sector's in the result of a message that landed
 	Whole  bool   // the batch waits or is held together; else the member stays behind and the others go
 }
 
@@ -110,7 +116,7 @@ type Recovery struct {
 func Recoveries() []Recovery {
 	out := make([]Recovery, len(rules))
 	for i, r := range rules {
-		out[i] = Recovery{What: r.what, Exit: r.exit, Text: r.text, Class: r.class, Remedy: r.remedy, Whole: r.all || r.exit == 0 && r.text != executionFailed}
+		out[i] = Recovery{What: r.what, Exit: r.exit, Text: r.text, Class: r.class, Remedy: r.remedy, Part: r.part, Whole: r.all || r.exit == 0 && r.text != executionFailed}
 		if r.method != 0 {
 			out[i].Method = methodName(r.method)
 		}

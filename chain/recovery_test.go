@@ -27,7 +27,7 @@ var dataPiece = cid.MustParse("baga6ea4seaqicoyiliijespbati3bqmuyubusdfbrk5hj6tu
 var elsewhere = map[string]string{
 	"the sender's nonce or balance changed":   "the mempool refuses such a message before it is executed",
 	"too little of the sector's life is left": "an expiration that the chain took leaves enough until the pre-commitment expires",
-	"who is notified fails":                   "the embedded market does not fail",
+	"an allocation is not there":              "TestAllocationsLostOnTheWay",
 	"nobody kept the result":                  "TestLostReceipt",
 	"out of gas":                              "TestBatchBeyondABlock",
 }
@@ -40,7 +40,9 @@ func TestRecoveryTable(t *testing.T) {
 		c.Accounts = append(devnet.DefaultAccounts(), devnet.Account{Key: stranger, Balance: devnet.FIL(1)})
 		poor := devnet.DefaultMiner(1001, 2<<10)
 		poor.Balance = big.Zero()
-		c.Miners = []devnet.Miner{devnet.DefaultMiner(1000, 2<<10), poor}
+		punished := devnet.DefaultMiner(1002, 2<<10)
+		punished.PunishedUntil = 900
+		c.Miners = []devnet.Miner{devnet.DefaultMiner(1000, 2<<10), poor, punished}
 	})
 	c := dial(t, node, withJournal(openJournal(t)))
 	api := rawAPI(t, node)
@@ -132,10 +134,12 @@ func TestRecoveryTable(t *testing.T) {
 	})))
 	try("nobody is there to be notified", jobs.Rejected, ofOne, commit(3, goodProof, notify(to(7777), 1)))
 	try("who is notified does not answer", jobs.Rejected, ofOne, commit(3, goodProof, notify(to(100), 1)))
+	try("who is notified fails", jobs.Rejected, ofOne, commit(3, goodProof, notify(to(1001), 1)))
 	try("who is notified refuses, such as a deal whose start has passed", jobs.Rejected, ofOne, commit(3, goodProof, notify(builtin.StorageMarketActorAddr, 1)))
 
 	try("the sender lacks the value", jobs.Funds, ofAll, with(preCommit(func(*miner18.SectorPreCommitInfo) {}), func(m *lotus.Message) { m.Value = devnet.FIL(900_000_000) }))
 	try("the miner lacks deposit or pledge", jobs.Funds, ofAll, with(preCommit(func(*miner18.SectorPreCommitInfo) {}), func(m *lotus.Message) { m.To, m.Value = to(1001), big.Zero() }))
+	try("the miner is punished for a consensus fault", jobs.Rejected, ofAll, with(preCommit(func(*miner18.SectorPreCommitInfo) {}), func(m *lotus.Message) { m.To = to(1002) }))
 	try("the sender may not send for the miner", jobs.Rejected, ofAll, with(preCommit(func(*miner18.SectorPreCommitInfo) {}), func(m *lotus.Message) {
 		m.From, m.Value = stranger.Address(), big.Zero()
 	}))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/batch"
 	"github.com/filecoin-project/go-state-types/builtin"
 	miner18 "github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/stretchr/testify/require"
@@ -65,6 +66,28 @@ func TestAggregates(t *testing.T) {
 		require.EqualValues(t, i+1, seal.ID.Number, "in the message's order")
 		require.NotEmpty(t, seal.Seed)
 	}
+}
+
+// TestLateSectorOfAnAggregate: the proof is of all sectors, and those in time are committed.
+func TestLateSectorOfAnAggregate(t *testing.T) {
+	t.Parallel()
+	n := start(t, func(c *devnet.Config) {
+		c.VerifyAggregate = func(_ context.Context, seals []devnet.SealInfo, _ []byte) error {
+			if len(seals) != 4 {
+				return jobs.Failf(jobs.Input, "it is of 4 sectors, and not of %d", len(seals))
+			}
+			return nil
+		}
+	})
+	n.precommit(n.precommitInfo(1))
+	n.advance(30 * builtin.EpochsInDay)
+	for number := range abi.SectorNumber(3) {
+		n.precommit(n.precommitInfo(number + 2))
+	}
+	found := n.land(n.aggregateMessage(4, []byte("an aggregate")))
+	var ret batch.BatchReturn
+	require.NoError(t, ret.UnmarshalCBOR(bytes.NewReader(found.Receipt.Return)))
+	require.Equal(t, batch.BatchReturn{SuccessCount: 3, FailCodes: []batch.FailCode{{Idx: 0, Code: 16}}}, ret)
 }
 
 // TestWithoutFilecoinFFI: the error says what to build.

@@ -57,6 +57,8 @@ type Miner struct {
 	// Owner, Worker and Control index Config.Accounts.
 	Owner, Worker int
 	Control       []int
+	// PunishedUntil is the last epoch of a penalty for a consensus fault, which forbids pre-commits; 0 is none.
+	PunishedUntil abi.ChainEpoch
 }
 
 // DefaultAccounts are the wallet of a network that names none: a BLS key (t0100), owner and worker, with 50,000,000 FIL and a

@@ -22,11 +22,12 @@ import (
 // minAllocation is the least size of an allocation on 2 KiB networks; mainnet's is 1 MiB.
 const minAllocation = 256
 
-// Codes of the miner actor for notifications (FIP-0076).
+// Codes of the miner actor for notifications (FIP-0076; builtin-actors v18, actors/miner/src/lib.rs).
 const (
-	notificationSendFailed      = exitcode.FirstActorSpecificExitCode
-	notificationResponseInvalid = exitcode.FirstActorSpecificExitCode + 2
-	notificationRejected        = exitcode.FirstActorSpecificExitCode + 3
+	notificationSendFailed      = exitcode.ExitCode(1001)
+	notificationReceiverAborted = exitcode.ExitCode(1002)
+	notificationResponseInvalid = exitcode.ExitCode(1003)
+	notificationRejected        = exitcode.ExitCode(1004)
 )
 
 // deals is what clients have with providers, an immutable value like all state. The zero value has none.
@@ -168,11 +169,15 @@ func (c *call) notifyOne(m *miner, s *activation, p miner18.PieceActivationManif
 	if id, ok := notice.Deal(); ok && c.state.deals.sectorContentChanged(idAddress(m.id), &s.precommit.Info, p, id, c.epoch) {
 		return nil
 	}
-	if n.Address != jobs.NotifyMarket(0).Address { // an account answers any call with nothing
-		if _, ok := c.state.resolve(n.Address); !ok {
-			return abortf(notificationSendFailed, "send error not found")
+	if n.Address != jobs.NotifyMarket(0).Address { // FIP-0109: anybody may be told
+		a, ok := c.state.resolve(n.Address)
+		if !ok {
+			return abortf(notificationSendFailed, "send error resource not found")
 		}
-		return abortf(notificationResponseInvalid, "no return data")
+		if _, is := c.state.miners.get(a.id); is {
+			return abortf(notificationReceiverAborted, "receiver aborted with %d", exitcode.ErrUnhandledMessage)
+		}
+		return abortf(notificationResponseInvalid, "no return data") // an account answers any call with nothing
 	}
 	return abortf(notificationRejected, "sector change rejected by %s for sector %d piece %s payload RawBytes { %x }",
 		n.Address, s.manifest.SectorNumber, p.CID, n.Payload)

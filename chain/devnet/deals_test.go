@@ -179,13 +179,14 @@ func TestRefusedNotifications(t *testing.T) {
 		code   int64
 		text   string
 	}{
-		"unknown deal":     {notice: func(id abi.DealID) jobs.Notification { return jobs.NotifyMarket(id + 1) }, code: 35, text: "sector change rejected by"},
-		"no deal number":   {notice: func(id abi.DealID) jobs.Notification { n := jobs.NotifyMarket(id); n.Payload = []byte{0x60}; return n }, code: 35, text: "sector change rejected by"},
-		"another piece":    {change: func(p *market.DealProposal) { p.PieceCID = cid.MustParse(pieceB) }, code: 35, text: "sector change rejected by"},
-		"started":          {change: func(p *market.DealProposal) { p.StartEpoch = 3; p.EndEpoch = 3 + 180*builtin.EpochsInDay }, code: 35, text: "sector change rejected by"},
-		"outlives sector":  {change: func(p *market.DealProposal) { p.EndEpoch = p.StartEpoch + 1000*builtin.EpochsInDay }, code: 35, text: "sector change rejected by"},
-		"receiver unknown": {notice: func(abi.DealID) jobs.Notification { return jobs.Notification{Address: id(t, 9999)} }, code: 32, text: "send error"},
-		"receiver mute":    {notice: func(abi.DealID) jobs.Notification { return jobs.Notification{Address: id(t, 100)} }, code: 34, text: "no return data"},
+		"unknown deal":     {notice: func(id abi.DealID) jobs.Notification { return jobs.NotifyMarket(id + 1) }, code: 1004, text: "sector change rejected by"},
+		"no deal number":   {notice: func(id abi.DealID) jobs.Notification { n := jobs.NotifyMarket(id); n.Payload = []byte{0x60}; return n }, code: 1004, text: "sector change rejected by"},
+		"another piece":    {change: func(p *market.DealProposal) { p.PieceCID = cid.MustParse(pieceB) }, code: 1004, text: "sector change rejected by"},
+		"started":          {change: func(p *market.DealProposal) { p.StartEpoch = 3; p.EndEpoch = 3 + 180*builtin.EpochsInDay }, code: 1004, text: "sector change rejected by"},
+		"outlives sector":  {change: func(p *market.DealProposal) { p.EndEpoch = p.StartEpoch + 1000*builtin.EpochsInDay }, code: 1004, text: "sector change rejected by"},
+		"receiver unknown": {notice: func(abi.DealID) jobs.Notification { return jobs.Notification{Address: id(t, 9999)} }, code: 1001, text: "send error"},
+		"receiver fails":   {notice: func(abi.DealID) jobs.Notification { return jobs.Notification{Address: id(t, 1000)} }, code: 1002, text: "receiver aborted with 22"},
+		"receiver mute":    {notice: func(abi.DealID) jobs.Notification { return jobs.Notification{Address: id(t, 100)} }, code: 1003, text: "no return data"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

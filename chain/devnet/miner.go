@@ -23,6 +23,7 @@ const networkVersion = network.Version28
 const (
 	maxProveCommitDays    = 30                       // FIP-0013; plus the challenge delay
 	preCommitCleanUpDelay = 8 * builtin.EpochsInHour // after expiry, the deposit is burnt
+	maxAggregateProof     = 81960                    // bytes; builtin-actors v18, runtime/src/runtime/policy.rs
 	maxPreCommitBatch     = miner18.PreCommitSectorBatchMaxSize
 )
 

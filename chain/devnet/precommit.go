@@ -43,6 +43,9 @@ func preCommitSectorBatch2(c *call, raw []byte) ([]byte, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if c.epoch <= m.info.ConsensusFaultElapsed {
+		return nil, 0, abortf(exitcode.ErrForbidden, "pre-commit not allowed during active consensus fault")
+	}
 	deposit := preCommitDeposit(m.info.SectorSize)
 	total := big.Mul(deposit, big.NewInt(int64(len(params.Sectors))))
 	for _, s := range params.Sectors {

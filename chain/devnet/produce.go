@@ -212,11 +212,15 @@ func newMiner(m Miner) *miner {
 	if err != nil {
 		panic(fmt.Sprintf("devnet: %v", err)) // the table holds known proofs only
 	}
+	punished := m.PunishedUntil
+	if punished == 0 {
+		punished = -1
+	}
 	account := func(i int) address.Address { return idAddress(firstAccount + abi.ActorID(i)) }
 	info := lotus.MinerInfo{
 		Owner: account(m.Owner), Worker: account(m.Worker), Beneficiary: account(m.Owner),
 		BeneficiaryTerm:   &lotus.BeneficiaryTerm{Quota: big.Zero(), UsedQuota: big.Zero()},
-		WorkerChangeEpoch: -1, ConsensusFaultElapsed: -1,
+		WorkerChangeEpoch: -1, ConsensusFaultElapsed: punished,
 		WindowPoStProofType: window, SectorSize: m.Size, WindowPoStPartitionSectors: partitionSectors(m.Size),
 	}
 	for _, i := range m.Control {

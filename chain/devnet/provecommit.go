@@ -124,6 +124,8 @@ func checkAggregate(params *miner18.ProveCommitSectors3Params) error {
 		return abortf(exitcode.ErrIllegalArgument, "too few sectors addressed, addressed %d want >= %d", n, miner18.MinAggregatedSectors)
 	case n > miner18.MaxAggregatedSectors:
 		return abortf(exitcode.ErrIllegalArgument, "too many sectors addressed, addressed %d want <= %d", n, miner18.MaxAggregatedSectors)
+	case len(params.AggregateProof) > maxAggregateProof:
+		return abortf(exitcode.ErrIllegalArgument, "sector prove-commit proof of size %d exceeds max size of %d", len(params.AggregateProof), maxAggregateProof)
 	}
 	return nil
 }
@@ -184,14 +186,11 @@ func (c *call) verifyProofs(m *miner, sectors []*activation, all bool) error {
 	return nil
 }
 
-// verifyAggregate checks one proof for all sectors: all of them stand or fall. A sector
-// that is late was left out before its proof could be, so the aggregate fails with it.
+// verifyAggregate checks one proof for all sectors, those that are late among them: it holds
+// for all or for none.
 func (c *call) verifyAggregate(m *miner, sectors []*activation, aggregate []byte) error {
 	seals := make([]jobs.Seal, len(sectors))
 	for i, s := range sectors {
-		if s.code != exitcode.Ok {
-			return abortf(exitcode.ErrIllegalArgument, "aggregate seal verify failed: sector %d is too late", s.manifest.SectorNumber)
-		}
 		var err error
 		if seals[i], err = c.seal(m, s.precommit); err != nil {
 			return err
@@ -256,7 +255,7 @@ func (c *call) activateData(m *miner, sectors []*activation, all bool) error {
 		if s.code = c.claim(m, s); s.code == exitcode.Ok {
 			good++
 		} else if all {
-			return abortf(exitcode.ErrIllegalArgument, "error claiming allocations on batch: all or nothing call contained failures: sector %d: %s", s.manifest.SectorNumber, s.code)
+			return abortf(exitcode.ErrIllegalArgument, "error claiming allocations on batch: send to f06 method 9 aborted: claim failed with all-or-nothing: sector %d: %s", s.manifest.SectorNumber, s.code)
 		}
 	}
 	if good == 0 {

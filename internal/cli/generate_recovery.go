@@ -28,6 +28,9 @@ func writeRecovery(w io.Writer) error {
 			if r.Method == "" {
 				exit = fmt.Sprintf("any (%d)", int64(r.Exit))
 			}
+			if r.Part {
+				exit += ", the sector's in its result"
+			}
 		}
 		if r.Text != "" {
 			text = code(r.Text)
