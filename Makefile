@@ -82,8 +82,8 @@ test-large: ffi ## seal 512 MiB by either prover and compare every file (minutes
 bench-ffi: build-ffi params-ffi ## compare the provers, and write their part of docs/benchmarks.md (SIZES=8MiB,512MiB)
 	GOWORK=off go run ./internal/benchpage --ffi bin/lpseal --sizes $(or $(SIZES),8MiB$(comma)512MiB) $(BENCH_FFI_FLAGS)
 
-demo-ffi: params-ffi ## the demo with real Groth16 proofs, verified by the embedded node in pure Go
-	bin/lpseal demo --prover filcrypto --sector-size 2KiB $(if $(DATA),--data "$(DATA)")
+demo-ffi: params-ffi ## the demo with real Groth16 proofs, verified by the embedded node in pure Go (AGGREGATE=1: joined into one)
+	bin/lpseal demo --prover filcrypto --sector-size 2KiB $(if $(AGGREGATE),--aggregate) $(if $(DATA),--data "$(DATA)")
 # --- end of filecoin-ffi ---
 
 clean: ## remove what was built

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+
+	"github.com/lpseal/lpseal/jobs"
 )
 
 // check looks at what was asked for, before anything is made for it.
@@ -20,6 +23,9 @@ func (f demoFlags) check() error {
 	}
 	if size > 8<<20 {
 		return usage("choose 2KiB or 8MiB", "sectors of %s take the native prover hours", f.size)
+	}
+	if f.aggregate && !f.snarks() {
+		return usage("lpseal demo --aggregate --prover filcrypto --sector-size 2KiB; make demo-ffi AGGREGATE=1 builds what that needs", "--aggregate joins real proofs, and prover %s makes none", f.prover)
 	}
 	if _, ok := provers[f.prover]; !ok {
 		return refused("make demo-ffi builds it and runs this", "demo: prover %s is not in this program", f.prover)
@@ -34,8 +40,37 @@ func (f demoFlags) check() error {
 	if !info.Mode().IsRegular() || info.Size() == 0 {
 		return refused("name a file with data with --data", "demo: %s is empty or no regular file", f.data)
 	}
-	return nil
+	_, err = f.sectors(f.data)
+	return err
 }
+
+// demoSectors counts what the demo seals.
+type demoSectors struct {
+	data    int // sectors with the input
+	pledged int // sectors without data beside them
+}
+
+// sectors are those of the input and one more; to be aggregated, as many as that takes.
+func (f demoFlags) sectors(input string) (s demoSectors, err error) {
+	size, err := f.sectorSize()
+	if err != nil {
+		return s, err
+	}
+	info, err := os.Stat(input)
+	if err != nil {
+		return s, err
+	}
+	s = demoSectors{data: len(split(uint64(info.Size()), size)), pledged: 1}
+	if f.aggregate {
+		s.pledged = max(s.pledged, miner.MinAggregatedSectors-s.data)
+		if s.all() > jobs.MaxAggregate {
+			return s, usage("name a smaller file with --data", "%s takes %d sectors, and an aggregate proves %d at most", input, s.all(), jobs.MaxAggregate)
+		}
+	}
+	return s, nil
+}
+
+func (s demoSectors) all() int { return s.data + s.pledged }
 
 func (f demoFlags) sectorSize() (abi.SectorSize, error) {
 	proof, err := sealProof(f.size)

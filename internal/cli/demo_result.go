@@ -23,6 +23,8 @@ type demoResult struct {
 	Drained  int          `json:"c2_moved_by_drain"` // c2 done by class a while b was drained
 	Seconds  float64      `json:"seconds"`
 	Prover   string       `json:"prover"`
+	// Aggregate is the one proof of all sectors; nil where none was asked for.
+	Aggregate *demoAggregate `json:"aggregate,omitempty"`
 }
 
 type demoSector struct {
@@ -124,6 +126,7 @@ func (r *demoResult) print(w io.Writer, world *demoWorld) error {
 		proofs = "c2 made Groth16 proofs with test parameters: the embedded node verified them in pure Go"
 	}
 	fmt.Fprintln(w, proofs)
+	r.Aggregate.print(w)
 	verdict := "unsealed from the stored replicas alone: SHA-256 equals the input's"
 	if !r.OK {
 		verdict = "unsealed from the stored replicas alone: SHA-256 DIFFERS from the input's"

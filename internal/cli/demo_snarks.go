@@ -32,8 +32,14 @@ func (f demoFlags) useTestParameters(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := params.DefaultDir().Ready(ctx, "demo", params.Proving(sizes[0])); err != nil {
-		return refused("lpseal params generate --sector-size "+f.size, "demo: %w", err)
+	needs, generate := []params.Need{params.Proving(sizes[0])}, "lpseal params generate --sector-size "+f.size
+	if f.aggregate {
+		needs, generate = append(needs, params.Aggregating(sizes[0])), generate+" --aggregate 1024"
+	}
+	for _, need := range needs {
+		if _, err := params.DefaultDir().Ready(ctx, "demo", need); err != nil {
+			return refused(generate, "demo: %w", err)
+		}
 	}
 	return nil
 }

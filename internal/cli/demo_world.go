@@ -126,7 +126,7 @@ const demoConfig = `
 redis: {url: "redis://%[1]s"}
 chain: {api: %[2]q}
 miners: [{id: ` + demoMiner + `}]
-policy: {look: 1s, busy_wait: 1s, backoff_base: 500ms, backoff_max: 5s}
+policy: {look: 1s, busy_wait: 1s, backoff_base: 500ms, backoff_max: 5s%[10]s}
 host: {id: %[3]s, state_dir: %[4]q}
 worker:
   drain: 0s
@@ -141,15 +141,24 @@ log: {level: info, format: nocolor, file: %[9]q}
 // writeConfigs starts the node and makes the hosts' folders and everybody's file.
 func (w *demoWorld) writeConfigs(f demoFlags, input string) error {
 	secret := rand.Text() + rand.Text()
+	s, err := f.sectors(input)
+	if err != nil {
+		return err
+	}
+	batch := ""
+	if f.aggregate {
+		// One batch of all. The default slack is more time than there is to a deadline in epochs of a second, and would send each sector at once.
+		batch = fmt.Sprintf(", commit_batch: {max: %d, wait: 1h, slack: 0s}", s.all())
+	}
 	write := func(name, host, lanes, paths string) error {
 		text := fmt.Sprintf(demoConfig, w.redis.Addr(), w.node.APIInfo(), host, filepath.Join(w.dir, host, "state"),
-			lanes, paths, secret, "scheduler", filepath.Join(w.dir, demoLog))
+			lanes, paths, secret, "scheduler", filepath.Join(w.dir, demoLog), batch)
 		return os.WriteFile(w.file(name), []byte(text), 0o600)
 	}
 	if err := w.startNode(f); err != nil {
 		return err
 	}
-	room, err := demoRoom(f, input)
+	room, err := demoRoom(f, s)
 	if err != nil {
 		return err
 	}
@@ -172,16 +181,8 @@ func (w *demoWorld) writeConfigs(f demoFlags, input string) error {
 
 // demoRoom is the capacity of a sealing path: enough for all sectors. It is bounded so that what
 // is promised counts, and the sectors are spread over both hosts.
-func demoRoom(f demoFlags, input string) (uint64, error) {
+func demoRoom(f demoFlags, s demoSectors) (uint64, error) {
 	proof, err := sealProof(f.size)
-	if err != nil {
-		return 0, err
-	}
-	size, err := proof.SectorSize()
-	if err != nil {
-		return 0, err
-	}
-	info, err := os.Stat(input)
 	if err != nil {
 		return 0, err
 	}
@@ -190,8 +191,7 @@ func demoRoom(f demoFlags, input string) (uint64, error) {
 			return 0, err
 		}
 	}
-	sectors := len(split(uint64(info.Size()), size)) + 1 // one more is pledged
-	return jobs.SealingSpace(proof) * uint64(sectors), nil
+	return jobs.SealingSpace(proof) * uint64(s.all()), nil
 }
 
 func (w *demoWorld) startNode(f demoFlags) error {
@@ -207,7 +207,7 @@ func (w *demoWorld) startNode(f demoFlags) error {
 	if err != nil {
 		return err
 	}
-	cfg.EpochDuration, cfg.Logger = f.epoch, logs.of("devnet")
+	cfg.EpochDuration, cfg.Logger = f.epochDuration(), logs.of("devnet")
 	w.node, err = devnet.Start(w.failed, cfg)
 	return err
 }

@@ -63,26 +63,27 @@ func (a *app) asClient(f *dealFlags, do func(context.Context, *devnetOrders, job
 		if err != nil {
 			return err
 		}
-		node, hangUp, err := dialDevnet(cmd.Context(), l.Config.Chain.API.Reveal())
+		var node devnetOrders
+		hangUp, err := dialDevnet(cmd.Context(), l.Config.Chain.API.Reveal(), &node)
 		if err != nil {
 			return err
 		}
 		defer hangUp()
-		return do(cmd.Context(), node, piece, client, miner)
+		return do(cmd.Context(), &node, piece, client, miner)
 	}
 }
 
-func dialDevnet(ctx context.Context, api string) (*devnetOrders, func(), error) {
+// dialDevnet connects the functions of a struct to the embedded node's methods of their names.
+func dialDevnet(ctx context.Context, api string, methods any) (hangUp func(), err error) {
 	endpoints, err := chain.ParseAPIInfo(api)
 	if err != nil {
-		return nil, nil, usage("set FULLNODE_API_INFO as lpseal devnet prints it", "%w", err)
+		return nil, usage("set FULLNODE_API_INFO as lpseal devnet prints it", "%w", err)
 	}
-	var node devnetOrders
-	hangUp, err := jsonrpc.NewMergeClient(ctx, endpoints[0].URL, lotus.Namespace, []any{&node}, endpoints[0].Header())
+	closer, err := jsonrpc.NewMergeClient(ctx, endpoints[0].URL, lotus.Namespace, []any{methods}, endpoints[0].Header())
 	if err != nil {
-		return nil, nil, down("is lpseal devnet running?", err)
+		return nil, down("is lpseal devnet running?", err)
 	}
-	return &node, hangUp, nil
+	return closer, nil
 }
 
 // pieceOfFile computes a file's piece as sectors add does.

@@ -66,7 +66,7 @@ func (f *fleet) firstLine(name string, args ...string) string {
 
 // write makes a daemon's configuration file.
 func (f *fleet) write(name, host, lanes, paths, instance string) string {
-	text := fmt.Sprintf(demoConfig, f.redis, f.api, host, filepath.Join(f.dir, host, "state"), lanes, paths, strings.Repeat("s", 32), instance, "")
+	text := fmt.Sprintf(demoConfig, f.redis, f.api, host, filepath.Join(f.dir, host, "state"), lanes, paths, strings.Repeat("s", 32), instance, "", "")
 	if lanes != "" {
 		text = strings.Replace(text, "  drain: 0s", "  drain: 10s\n  instance: "+instance, 1)
 		text = strings.Replace(text, "scheduler: {instance: "+instance, "scheduler: {instance: none", 1)
