@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/lpseal/lpseal/chain/devnet"
 	"github.com/lpseal/lpseal/ffi/filcrypto"
@@ -14,8 +13,8 @@ import (
 
 func init() {
 	verifyAggregate = func(ctx context.Context, seals []jobs.Seal, aggregate []byte) error {
-		// The embedded node takes test parameters, as it takes proofs made with them.
-		p, err := filcrypto.New(filcrypto.Options{Aggregates: proofParameters(devnet.DefaultNetworkName, params.Aggregating, slog.Default().Warn)})
+		// The embedded node takes test parameters, as it takes proofs made with them, and need not warn of its own.
+		p, err := filcrypto.New(filcrypto.Options{Aggregates: proofParameters(devnet.DefaultNetworkName, params.Aggregating, func(string, ...any) {})})
 		if err != nil {
 			return err
 		}
