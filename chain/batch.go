@@ -125,6 +125,8 @@ func (s *sending) survey(ctx context.Context) error {
 			st := known[j]
 			s.stands[i] = st
 			switch e := st.entry; {
+			case st.err != nil:
+				s.fault(ctx, i, st.err)
 			case st.Closed:
 				s.fault(ctx, i, jobs.Failf(jobs.Transient, "%s: a newer attempt was begun; this one sends nothing", st.key))
 			case e.pending():

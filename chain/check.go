@@ -123,8 +123,8 @@ func (s *sending) takeOut(ctx context.Context, i int, why error) error {
 		if err != nil {
 			return err
 		}
-		if known[0].entry.pending() {
-			return nil // another process has just sent it, as the survey will see
+		if known[0].entry.pending() || known[0].err != nil {
+			return nil // another process has just written, as the survey will see
 		}
 		head, err := s.freshHead(ctx)
 		if err != nil {

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,6 +38,7 @@ type standing struct {
 	claim
 	entry *entry // the message that carries the meaning; nil if none does
 	at    int    // place among its members
+	err   error  // why none of this is known
 }
 
 // confirmed tells whether the message did what it was for, so far as was known at confidence.
@@ -49,6 +49,8 @@ func (s *standing) confirmed() bool {
 // fact is the meaning's message as jobs sees it.
 func (s *standing) fact() jobs.Message {
 	switch {
+	case s.err != nil:
+		return jobs.Message{Unknown: s.err}
 	case s.entry != nil:
 		return s.entry.fact(s.at)
 	case s.Closed:
@@ -57,7 +59,7 @@ func (s *standing) fact() jobs.Message {
 	return jobs.Message{}
 }
 
-// standings reads what the journal knows of meanings, in two round trips however many there are.
+// standings reads what the journal knows of meanings, in two round trips however many there are. What cannot be read of one is its own error.
 func (l messages) standings(ctx context.Context, meanings []jobs.Meaning) ([]standing, error) {
 	all := make([]standing, len(meanings))
 	keys := make([]string, len(meanings))
@@ -74,19 +76,23 @@ func (l messages) standings(ctx context.Context, meanings []jobs.Meaning) ([]sta
 		if raw == nil {
 			continue
 		}
-		if err := json.Unmarshal(raw, &all[i].claim); err != nil {
-			return nil, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", keys[i], err)
+		if all[i].err = decode(keys[i], raw, &all[i].claim); all[i].err != nil {
+			continue
 		}
 		if m := all[i].Message; m != "" {
 			carriers[m] = true
 		}
 	}
-	entries, err := l.entries(ctx, slices.Collect(maps.Keys(carriers)))
+	entries, unread, err := l.entries(ctx, slices.Collect(maps.Keys(carriers)))
 	if err != nil {
 		return nil, err
 	}
 	for i := range all {
 		s := &all[i]
+		if s.err != nil {
+			continue
+		}
+		s.err = unread[s.Message]
 		if e := entries[s.Message]; e != nil {
 			if s.at = slices.Index(e.Members, meanings[i]); s.at >= 0 && e.UUID == s.Opening {
 				s.entry = e
@@ -96,22 +102,25 @@ func (l messages) standings(ctx context.Context, meanings []jobs.Meaning) ([]sta
 	return all, nil
 }
 
-// entries reads messages by key. Those that the journal lost are missing.
-func (l messages) entries(ctx context.Context, keys []string) (map[string]*entry, error) {
+// entries reads messages by key. Those that the journal lost are missing, and for those that cannot be read there is an error.
+func (l messages) entries(ctx context.Context, keys []string) (found map[string]*entry, unread map[string]error, err error) {
 	values, err := l.get(ctx, keys...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := map[string]*entry{}
+	found, unread = map[string]*entry{}, map[string]error{}
 	for i, raw := range values {
 		if raw == nil {
 			continue
 		}
-		if out[keys[i]], err = decodeEntry(keys[i], raw); err != nil {
-			return nil, err
+		e, err := decodeEntry(keys[i], raw)
+		if err != nil {
+			unread[keys[i]] = err
+			continue
 		}
+		found[keys[i]] = e
 	}
-	return out, nil
+	return found, unread, nil
 }
 
 // openMessage writes the entry of a message that is about to be made: over one of the batch that nobody signed, or under the next key. nil bytes mean that
@@ -120,6 +129,9 @@ func (c *Client) openMessage(ctx context.Context, batch string, want entry) (key
 	for n := 1; ; n++ {
 		key = messageKey(batch, n)
 		old, before, err := c.log().load(ctx, key)
+		if isUnreadable(err) {
+			continue // whoever it carries does not go in this one: see standing
+		}
 		if err != nil {
 			return "", nil, nil, err
 		}

@@ -97,6 +97,7 @@ type Client struct {
 	surveys sync.WaitGroup
 	survey  surveyTurn
 
+	alarmed  sync.Map   // keys of the journal that could not be read and were named in the log
 	drawing  sync.Mutex // held while a message that draws on a miner's balance is made
 	settling sync.Mutex
 	settled  lotus.TipSetKey // the tipset as of which messages were looked up last

@@ -29,6 +29,8 @@ func (c *Client) close(ctx context.Context, m jobs.Meaning) error {
 		switch {
 		case err != nil:
 			return err
+		case s.err != nil:
+			return s.err
 		case s.Closed:
 			return nil
 		case s.entry.pending():

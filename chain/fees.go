@@ -58,7 +58,7 @@ func (c *Client) lessAvailable(ctx context.Context, id abi.ActorID, amount abi.T
 // drawn is what messages that have not landed as of the head will take from a miner's balance.
 func (c *Client) drawn(ctx context.Context, id abi.ActorID, head *lotus.TipSet) (abi.TokenAmount, error) {
 	sum := big.Zero()
-	senders, err := c.log().senders(ctx)
+	senders, err := c.senders(ctx)
 	if err != nil {
 		return sum, err
 	}
@@ -73,9 +73,12 @@ func (c *Client) drawn(ctx context.Context, id abi.ActorID, head *lotus.TipSet) 
 				keys = append(keys, r.Meaning)
 			}
 		}
-		entries, err := c.log().entries(ctx, keys)
+		entries, unread, err := c.log().entries(ctx, keys)
 		if err != nil {
 			return sum, err
+		}
+		for key, err := range unread { // what it draws is not known; a message that lacks it fails, and is sent again
+			c.alarm(key, err)
 		}
 		for _, e := range entries {
 			if e.Miner == minerAddress(id) && !e.State.Terminal() && !e.Drawn.Nil() {

@@ -58,6 +58,13 @@ type PastMessage struct {
 	Exit  exitcode.ExitCode `json:"exit"`
 }
 
+// MessageUnreadable is the state of what the journal holds and cannot be parsed: nothing but its key is known.
+const MessageUnreadable jobs.MessageState = "unreadable"
+
+func unreadableUnder(key string) Tracked {
+	return Tracked{Key: key, State: MessageUnreadable, Members: []Member{}}
+}
+
 // MessageReserved is the state of a message whose nonce is reserved and that nobody has signed.
 const MessageReserved jobs.MessageState = "reserved"
 
@@ -113,11 +120,14 @@ type Ledger struct {
 // Waiting gives the messages that are not settled, by sender and nonce. It costs two reads, however many were ever sent.
 func (l Ledger) Waiting(ctx context.Context) ([]Tracked, error) {
 	return l.gather(ctx, func(log messages) ([]Tracked, error) {
-		senders, err := log.senders(ctx)
+		senders, unread, err := log.senders(ctx)
 		if err != nil {
 			return nil, err
 		}
 		var out []Tracked
+		for key := range unread {
+			out = append(out, unreadableUnder(key))
+		}
 		for from, s := range senders {
 			var keys []string
 			for _, nonce := range s.nonces() {
@@ -161,7 +171,8 @@ func (l Ledger) All(ctx context.Context) ([]Tracked, error) {
 			for key, raw := range entries {
 				e, err := decodeEntry(key, raw)
 				if err != nil {
-					return nil, err
+					out = append(out, unreadableUnder(key))
+					continue
 				}
 				if e.Signed != nil || e.Name.Defined() { // others were left before anything was signed
 					out = append(out, e.tracked(key))
@@ -182,6 +193,9 @@ func (l Ledger) Of(ctx context.Context, meanings ...jobs.Meaning) ([]Tracked, er
 		}
 		var out []Tracked
 		for _, s := range stands {
+			if s.err != nil {
+				out = append(out, unreadableUnder(s.key))
+			}
 			if s.entry == nil {
 				continue
 			}
@@ -255,11 +269,10 @@ func (l messages) tracked(ctx context.Context, keys []string) ([]*Tracked, error
 		if raw == nil {
 			continue
 		}
-		e, err := decodeEntry(keys[i], raw)
-		if err != nil {
-			return nil, err
+		t := unreadableUnder(keys[i])
+		if e, err := decodeEntry(keys[i], raw); err == nil {
+			t = e.tracked(keys[i])
 		}
-		t := e.tracked(keys[i])
 		out[i] = &t
 	}
 	return out, nil

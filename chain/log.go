@@ -160,10 +160,33 @@ func (l messages) get(ctx context.Context, keys ...string) ([][]byte, error) {
 	return values, nil
 }
 
+// unreadableError is that the value of one key of the journal could not be parsed. What is read together with it is not affected, and what depends on it
+// waits for as long as it stands.
+type unreadableError struct{ *jobs.Fault }
+
+func (e unreadableError) Unwrap() error { return e.Fault }
+
+func unreadable(key string, err error) error {
+	return unreadableError{jobs.Failf(jobs.Transient, "message journal: entry %s cannot be read: a newer lpseal wrote it, so upgrade this one, or it is damaged (%w)", key, err)}
+}
+
+func isUnreadable(err error) bool {
+	var u unreadableError
+	return errors.As(err, &u)
+}
+
+// decode parses what the journal holds under a key.
+func decode(key string, raw []byte, v any) error {
+	if err := json.Unmarshal(raw, v); err != nil {
+		return unreadable(key, err)
+	}
+	return nil
+}
+
 func decodeEntry(key string, raw []byte) (*entry, error) {
 	var e entry
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return nil, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+	if err := decode(key, raw, &e); err != nil {
+		return nil, err
 	}
 	return &e, nil
 }
@@ -213,7 +236,7 @@ func senderKey(a address.Address) string { return senderPrefix + "f" + a.String(
 func senderOf(key string) (address.Address, error) {
 	a, err := address.NewFromString(strings.TrimPrefix(key, senderPrefix))
 	if err != nil {
-		return a, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+		return a, unreadable(key, err)
 	}
 	return a, nil
 }
@@ -260,30 +283,31 @@ func (l messages) sender(ctx context.Context, a address.Address) (*sender, []byt
 	}
 	s := sender{Reserved: map[uint64]reservation{}}
 	if values[0] != nil {
-		if err := json.Unmarshal(values[0], &s); err != nil {
-			return nil, nil, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+		if err := decode(key, values[0], &s); err != nil {
+			return nil, nil, err
 		}
 	}
 	return &s, values[0], nil
 }
 
-// senders gives every sender's record.
-func (l messages) senders(ctx context.Context) (map[address.Address]*sender, error) {
-	all, err := l.List(ctx, senderPrefix)
+// senders gives every sender's record, and why those that cannot be read are not among them, by key.
+func (l messages) senders(ctx context.Context) (all map[address.Address]*sender, unread map[string]error, err error) {
+	values, err := l.List(ctx, senderPrefix)
 	if err != nil {
-		return nil, journalFault(senderPrefix, err)
+		return nil, nil, journalFault(senderPrefix, err)
 	}
-	out := map[address.Address]*sender{}
-	for key, raw := range all {
+	all, unread = map[address.Address]*sender{}, map[string]error{}
+	for key, raw := range values {
 		a, err := senderOf(key)
-		if err != nil {
-			return nil, err
-		}
 		s := &sender{}
-		if err := json.Unmarshal(raw, s); err != nil {
-			return nil, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
+		if err == nil {
+			err = decode(key, raw, s)
 		}
-		out[a] = s
+		if err != nil {
+			unread[key] = err
+			continue
+		}
+		all[a] = s
 	}
-	return out, nil
+	return all, unread, nil
 }

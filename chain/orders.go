@@ -121,7 +121,7 @@ func (c *Client) fillUnsigned(ctx context.Context, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	senders, err := c.log().senders(ctx)
+	senders, err := c.senders(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -206,6 +206,25 @@ func (c *Client) push(ctx context.Context, key string) (string, error) {
 
 func (c *Client) log() messages { return messages{c.cfg.Journal} }
 
+// senders gives the records of the senders that can be read.
+func (c *Client) senders(ctx context.Context) (map[address.Address]*sender, error) {
+	all, unread, err := c.log().senders(ctx)
+	for key, err := range unread {
+		c.alarm(key, err)
+	}
+	return all, err
+}
+
+// alarm names an entry of the journal that cannot be read, once: nothing else stops for it, so nobody would hear of it otherwise.
+func (c *Client) alarm(key string, err error) {
+	if err == nil {
+		return
+	}
+	if _, before := c.alarmed.LoadOrStore(key, true); !before {
+		c.cfg.Log.Error("what depends on an entry of the message journal waits", "meaning", key, "err", err)
+	}
+}
+
 // freshHead asks for the head now: before money is sent nothing remembered will do.
 func (c *Client) freshHead(ctx context.Context) (*lotus.TipSet, error) {
 	head, err := read(ctx, c.node, "ChainHead", func(ctx context.Context, api *api) (*lotus.TipSet, error) { return api.ChainHead(ctx) })

@@ -91,6 +91,10 @@ func (c *Client) moves(ctx context.Context, key address.Address) (bool, error) {
 		return false, err
 	}
 	s, _, err := c.log().sender(ctx, key)
+	if isUnreadable(err) {
+		c.alarm(senderKey(key), err)
+		return false, nil // none of its nonces can be had
+	}
 	if err != nil {
 		return false, err
 	}

@@ -33,6 +33,7 @@ func (c *Client) Messages(ctx context.Context, meanings []jobs.Meaning) ([]jobs.
 		return nil, err
 	}
 	for i := range known {
+		c.alarm(known[i].key, known[i].err)
 		facts[i] = known[i].fact()
 		e := known[i].entry
 		if e != nil && e.State.Terminal() {
@@ -71,7 +72,7 @@ func (c *Client) settleMessages(ctx context.Context, ts *lotus.TipSet) error {
 	if c.settled == ts.Key() {
 		return nil
 	}
-	senders, err := c.log().senders(ctx)
+	senders, err := c.senders(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,6 +101,10 @@ func (c *Client) settleSender(ctx context.Context, ts *lotus.TipSet, from addres
 		if err := c.settleNonce(ctx, ts, from, nonce, s.Reserved[nonce].Meaning); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			if isUnreadable(err) {
+				c.alarm(s.Reserved[nonce].Meaning, err)
+				continue
 			}
 			// One message that cannot be looked up must not hold up the others; it is tried again at the next tipset.
 			c.cfg.Log.Warn("a landed message could not be looked up", "meaning", s.Reserved[nonce].Meaning, "nonce", nonce, "err", err)

@@ -140,7 +140,7 @@ func (c *Client) Tend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	senders, err := c.log().senders(ctx)
+	senders, err := c.senders(ctx)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,8 @@ func (c *Client) tendNonce(ctx context.Context, head *lotus.TipSet, t tended) er
 	if t.raw != nil {
 		var err error
 		if e, err = decodeEntry(t.Meaning, t.raw); err != nil {
-			return err
+			c.alarm(t.Meaning, err)
+			return nil
 		}
 	}
 	switch {

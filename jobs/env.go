@@ -261,6 +261,9 @@ type Message struct {
 	// Fault classifies a failed message: its exit code, or the member's code inside
 	// a BatchReturn.
 	Fault *Fault
+	// Unknown is why nothing is known of the message, not even whether there is one: nothing
+	// may be decided on that. It is nil otherwise.
+	Unknown error
 }
 
 // Meaning names what a message is for. Two messages of one meaning must never
@@ -343,7 +346,7 @@ type Chain interface {
 	// deadline has closed, so that any number of sectors may be watched.
 	Proving(ctx context.Context, id SectorID, committed abi.ChainEpoch) (Proving, error)
 	// Messages gives the states of messages by meaning. It costs calls by tipset,
-	// not by message.
+	// not by message. One of which nothing can be known hides no other.
 	Messages(ctx context.Context, meanings []Meaning) ([]Message, error)
 	// SendPreCommits and SendCommits send a batch of one miner and seal proof: at
 	// most one message of each meaning, however often they are called, with whatever

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/lpseal/lpseal/internal/redistest"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 	"github.com/lpseal/lpseal/jobs/queue"
 	"github.com/lpseal/lpseal/scheduler"
 )
@@ -300,6 +302,25 @@ func TestABatchThatCannotBeReadStopsNothingElse(t *testing.T) {
 		p.finish(id, jobs.PreCommit)
 	}
 	require.Equal(t, 2, p.chain.Sent(jobs.PreCommit))
+}
+
+// TestAMessageOfWhichNothingIsKnownStopsNoOther: its sector waits, whatever would be done with it otherwise.
+func TestAMessageOfWhichNothingIsKnownStopsNoOther(t *testing.T) {
+	t.Parallel()
+	p, ids := patient(t, 2, 100)
+	_, err := p.Flush(p.ctx, preCommits)
+	require.NoError(t, err)
+	for _, id := range ids {
+		p.finish(id, jobs.PreCommit)
+	}
+	p.chain.Doom(p.record(ids[0]).Meaning(jobs.PreCommit), jobstest.Fate{Unknown: errors.New("the entry is damaged")})
+	p.chain.Advance(20)
+	p.clock.Advance(p.policy.Look)
+	report, err := p.Poll(p.ctx)
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Errors)
+	require.False(t, p.record(ids[0]).PreCommitted())
+	require.True(t, p.record(ids[1]).PreCommitted())
 }
 
 // TestAPollReadsOpenBatchesOnce, however many of their members are due.

@@ -146,6 +146,10 @@ func (s *Scheduler) askMessages(ctx context.Context, looks []*look) {
 			at.unasked = fmt.Errorf("ask for the messages of %s: %w", at.record.ID, err)
 			continue
 		}
+		if unknown := messages[i].Unknown; unknown != nil {
+			at.unasked = fmt.Errorf("ask for the messages of %s: %w", at.record.ID, unknown)
+			continue
+		}
 		at.facts.Messages[at.stage] = messages[i]
 	}
 }

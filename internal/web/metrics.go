@@ -33,7 +33,7 @@ var (
 	finishedDesc  = describe("sectors_finished", "Sectors out of the pipeline: committed, proven or removed.", "miner")
 	notProvenDesc = describe("sectors_not_proven", "Committed sectors whose first WindowPoSt deadline closed without a proof, by state (unproven, faulty, terminated).", "miner", "state")
 	brokenDesc    = describe("sectors_unreadable", "Records that cannot be parsed.")
-	unreadDesc    = describe("unreadable", "Batches and deals that cannot be parsed.", "kind")
+	unreadDesc    = describe("unreadable", "Batches, deals and entries of the message journal that cannot be parsed, by kind (batch, deal, message).", "kind")
 	widthDesc     = describe("lane_width", "Stages a lane runs at a time.", "host", "instance", "class", "gpu")
 	busyDesc      = describe("lane_busy", "Stages a lane runs now.", "host", "instance", "class", "gpu")
 	groupDesc     = describe("lane_lockstep", "Sectors in the lane's largest group that has its layers made together now.", "host", "instance", "class", "gpu")
@@ -127,6 +127,13 @@ func (f fleet) collectMessages(ctx context.Context, gauge func(*prometheus.Desc,
 		return err
 	}
 	gauge(waitingDesc, float64(len(waiting)))
+	unread := 0
+	for _, t := range waiting {
+		if t.State == chain.MessageUnreadable {
+			unread++
+		}
+	}
+	gauge(unreadDesc, float64(unread), "message")
 	lines, head := f.observed(ctx, waiting)
 	if head == 0 {
 		return nil // the node does not answer, which is another alarm

@@ -32,6 +32,7 @@ func TestMetricsTellOfTheFleet(t *testing.T) {
 		`lpseal_sectors_unreadable 0`,
 		`lpseal_unreadable{kind="batch"} 0`,
 		`lpseal_unreadable{kind="deal"} 0`,
+		`lpseal_unreadable{kind="message"} 0`,
 		`lpseal_lane_busy{class="sdr",gpu="",host="h1",instance="main"} 3`,
 		`lpseal_lane_lockstep{class="sdr",gpu="",host="h1",instance="main"} 2`,
 		`lpseal_lane_warm{class="gpu",gpu="rtx4090",host="h1",instance="main"} 1`,

@@ -44,6 +44,7 @@ type Fate struct {
 	Fault    *jobs.Fault // executed with an exit code
 	Dropped  bool        // its nonce goes to another message
 	Stuck    bool        // stays in the mempool
+	Unknown  error       // nothing can be known of it
 }
 
 // message is one member's part of a message.
@@ -335,6 +336,9 @@ func (c *Chain) Messages(ctx context.Context, meanings []jobs.Meaning) ([]jobs.M
 	for i, meaning := range meanings {
 		if m := c.messages[meaning]; m != nil {
 			out[i] = c.state(m)
+		}
+		if unknown := c.fates[meaning].Unknown; unknown != nil {
+			out[i] = jobs.Message{Unknown: unknown}
 		}
 	}
 	return out, nil
