@@ -52,7 +52,7 @@ type Fetcher struct {
 func (d Dir) Fetch(ctx context.Context, files []File, f Fetcher) error {
 	if len(f.Sources) == 0 {
 		if own := os.Getenv("IPFS_GATEWAY"); own != "" {
-			f.Sources = append(f.Sources, strings.TrimSuffix(own, "/")+"/")
+			f.Sources = append(f.Sources, own)
 		}
 		f.Sources = append(f.Sources, Sources...)
 	}
@@ -131,11 +131,11 @@ func (f Fetcher) from(ctx context.Context, source string, part *os.File, want Fi
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	coming, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(f.Stall, func() { cancel(fmt.Errorf("nothing came for %s", f.Stall)) })
 	defer timer.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, source+want.CID, nil)
+	req, err := http.NewRequestWithContext(coming, http.MethodGet, strings.TrimSuffix(source, "/")+"/"+want.CID, nil)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (f Fetcher) from(ctx context.Context, source string, part *os.File, want Fi
 	}
 	res, err := f.Client.Do(req)
 	if err != nil {
-		return orCause(ctx, err)
+		return orCause(coming, err)
 	}
 	defer res.Body.Close()
 	total := uint64(0)
@@ -160,7 +160,7 @@ func (f Fetcher) from(ctx context.Context, source string, part *os.File, want Fi
 			return err
 		}
 		total = uint64(max(0, res.ContentLength))
-	case http.StatusRequestedRangeNotSatisfiable: // all is there: the digest decides
+	case http.StatusRequestedRangeNotSatisfiable: // all is there: the digest decides, and may take its time
 		return f.verify(ctx, part, want)
 	default:
 		return fmt.Errorf("HTTP status %s", res.Status)
@@ -175,12 +175,11 @@ func (f Fetcher) from(ctx context.Context, source string, part *os.File, want Fi
 		report(uint64(have), total)
 	}}
 	if _, err := io.Copy(part, body); err != nil {
-		return orCause(ctx, err)
+		return orCause(coming, err)
 	}
 	if total > 0 && uint64(have) < total {
 		return fmt.Errorf("ended after %d of %d bytes", have, total)
 	}
-	timer.Stop()
 	return f.verify(ctx, part, want)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -239,6 +240,38 @@ func TestFetchReplacesADamagedFile(t *testing.T) {
 		damage(d, f)
 		require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Pause: time.Millisecond, Sources: []string{source}}), name)
 		require.Equal(t, Production, state(t, d, f), name)
+	}
+}
+
+// roundTrip is a connection that answers by a function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestFetchTakesItsTimeForTheDigest of a part that was whole already: a source has to answer soon, and
+// 50 GiB take minutes to read.
+func TestFetchTakesItsTimeForTheDigest(t *testing.T) {
+	t.Parallel()
+	f, d := aFile("v28-x.params", []byte("good")), Dir(t.TempDir())
+	write(t, d, f.Name+partSuffix, []byte("good"))
+	late := roundTrip(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done() // the patience with the source has ended when the digest is to be taken
+		return &http.Response{StatusCode: http.StatusRequestedRangeNotSatisfiable, Body: http.NoBody}, nil
+	})
+	require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Client: &http.Client{Transport: late}, Sources: []string{"http://source/ipfs"}, Stall: time.Millisecond}))
+	require.Equal(t, Production, state(t, d, f))
+}
+
+// TestFetchTakesAnySpellingOfASource: a base URL ends in a slash or not.
+func TestFetchTakesAnySpellingOfASource(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{"http://source/ipfs", "http://source/ipfs/"} {
+		f, d := aFile("v28-x.params", []byte("good")), Dir(t.TempDir())
+		answer := roundTrip(func(r *http.Request) (*http.Response, error) {
+			require.Equal(t, "http://source/ipfs/"+f.CID, r.URL.String())
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("good"))}, nil
+		})
+		require.NoError(t, d.Fetch(t.Context(), []File{f}, Fetcher{Client: &http.Client{Transport: answer}, Sources: []string{source}}), source)
 	}
 }
 
