@@ -24,7 +24,8 @@ var signs = []struct {
 	{words(`no cached srs key`), jobs.Busy, "fetch it: lpseal params fetch --aggregate"},
 	{words(`cannot allocate memory|out of memory|failed to lock memory`), jobs.Busy, "give the lane less width or the machine more memory"},
 	{words(`resource temporarily unavailable`), jobs.Busy, "it could start no thread: give the lane less width or the machine more memory, or raise ulimit -u"},
-	{words(`no working gpus|gpu.*(not found|error)|cuda.*error|opencl.*error`), jobs.Busy, "see nvidia-smi"},
+	// With their colons: every error of a file ends in "(os error 2)", and a path may have a GPU in its name.
+	{words(`no working gpus|gpu ?(tools )?error:|(cuda|opencl3?) error:|gpu (call was aborted|accelerator is disabled)|no kernel is initialized|(device|platform) not found`), jobs.Busy, "see nvidia-smi"},
 	{words(`permission denied|read-only file system|input/output error`), jobs.Busy, "look at the disk and the owner of the path"},
 	{words(`expected .* at line|eof while parsing|invalid type|missing field|trailing characters|unknown variant`), jobs.Input, ""},
 	{words(`invalid vanilla proof|generated proof was invalid|proof is invalid|invalid proof|comm_r.*(mismatch|match)|piece.*match|invalid all zero`), jobs.Input, ""},

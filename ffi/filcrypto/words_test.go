@@ -46,13 +46,18 @@ func TestFaultsByTheLibrarysWords(t *testing.T) {
 	for text, want := range map[string]jobs.FaultClass{
 		"No space left on device (os error 28)": jobs.Busy,
 		"No cached parameters found for stacked-proof-of-replication-merkletree-… [failure finding /var/tmp/…/v28-stacked….params]": jobs.Busy,
-		"Invalid Parameters: invalid parameters file":                 jobs.Busy,
-		"failed to write layer data: File too large (os error 27)":    jobs.Busy,
-		"could not mmap path=x: Cannot allocate memory (os error 12)": jobs.Busy,
-		"Invalid vanilla proof generated":                             jobs.Input,
-		"expected value at line 1 column 1":                           jobs.Input,
-		"EOF while parsing a string at line 1 column 50000":           jobs.Input,
-		"Rust panic: index out of bounds":                             jobs.Transient,
+		"Invalid Parameters: invalid parameters file":                                              jobs.Busy,
+		"failed to write layer data: File too large (os error 27)":                                 jobs.Busy,
+		"could not mmap path=x: Cannot allocate memory (os error 12)":                              jobs.Busy,
+		"EC GPU error: EcError: No working GPUs found!":                                            jobs.Busy,
+		"Encountered a GPU Error: GPU accelerator is disabled!":                                    jobs.Busy,
+		"GPU tools error: Cuda Error: OutOfMemory":                                                 jobs.Busy,
+		"OpenCL Error: Platform not found.":                                                        jobs.Busy,
+		"could not open /seal/gpu0/cache/s-t01000-1/p_aux: No such file or directory (os error 2)": jobs.Transient,
+		"Invalid vanilla proof generated":                                                          jobs.Input,
+		"expected value at line 1 column 1":                                                        jobs.Input,
+		"EOF while parsing a string at line 1 column 50000":                                        jobs.Input,
+		"Rust panic: index out of bounds":                                                          jobs.Transient,
 	} {
 		f, ok := jobs.Classify(t.Context(), fault(errors.New(text), jobs.Transient))
 		require.True(t, ok)
