@@ -185,6 +185,9 @@ them on mainnet and calibrationnet. 2KiB takes some minutes on 4 cores and 1.1 G
 			if !slices.Contains(params.TestSizes, sizes[0]) {
 				return usage("write 2KiB, 8MiB or 512MiB; lpseal params fetch has those of the other sizes", "no test parameters are made for sectors of %s", size)
 			}
+			if proofs < 0 || proofs&(proofs-1) != 0 || proofs == 1 {
+				return usage("1024 is enough for an aggregate of the most sectors of 2KiB", "--aggregate %d is not a power of two", proofs)
+			}
 			folder := params.Dir(dir)
 			if dir == "" {
 				if folder, err = params.TestDir(); err != nil {

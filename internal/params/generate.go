@@ -13,8 +13,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"golang.org/x/sys/unix"
 )
 
 // TestSizes are the sector sizes that test parameters are made for.
@@ -45,7 +47,8 @@ func TestTool() (string, error) {
 
 // Generate makes test parameters with tool: those of a sector size's PoRep circuit,
 // or with proofs > 0 an SRS for aggregates of that many (a power of two). They are
-// noted as such beside them. Files that are there and good are kept.
+// noted as such beside them. Files that are there and good are kept; while another process
+// makes some in the folder, it waits.
 func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, proofs int) error {
 	args, files := []string{"porep", strconv.FormatUint(uint64(size), 10)}, Files([]abi.SectorSize{size}, PoRep)
 	if proofs > 0 {
@@ -53,18 +56,27 @@ func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, pro
 	} else if !slices.Contains(TestSizes, size) {
 		return fmt.Errorf("generate: no test parameters are made for sectors of %s", size.ShortString())
 	}
+	if err := os.MkdirAll(string(d), 0o755); err != nil {
+		return fmt.Errorf("generate: %w", err)
+	}
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("generate: %w", err)
+	}
+	defer unlock()
 	missing, err := d.generable(ctx, files)
 	if err != nil || !missing {
 		return err
 	}
 	// Whole or not at all: the tool writes under the final names as it goes.
-	making, err := os.MkdirTemp(string(d), ".making-")
-	if err != nil {
+	making := d.path(".making")
+	if err := errors.Join(os.RemoveAll(making), os.Mkdir(making, 0o755)); err != nil { // gigabytes of one that was killed
 		return fmt.Errorf("generate: %w", err)
 	}
 	defer os.RemoveAll(making)
 	cmd := exec.CommandContext(ctx, tool, args...)
-	cmd.Env = append(os.Environ(), "FIL_PROOFS_PARAMETER_CACHE="+making)
+	// Without a backtrace, its last line says what is wrong.
+	cmd.Env = append(os.Environ(), "FIL_PROOFS_PARAMETER_CACHE="+making, "RUST_BACKTRACE=0", "RUST_LIB_BACKTRACE=0")
 	var words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &words, &words
 	if err := cmd.Run(); err != nil {
@@ -76,12 +88,38 @@ func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, pro
 	return d.adopt(ctx, making, files)
 }
 
+// lockLook is how often a folder's lock is tried.
+const lockLook = 100 * time.Millisecond
+
+// lock waits until nobody else makes parameters in the folder: of two at a time, the files of
+// one could come to lie under the notes of the other.
+func (d Dir) lock(ctx context.Context) (unlock func(), err error) {
+	f, err := os.Open(string(d))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() {
+				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being forked has the folder open, too
+				_ = f.Close()
+			}, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", d, err), f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-time.After(lockLook):
+		}
+	}
+}
+
 // generable refuses to put test parameters among others, and says whether any is
 // missing.
 func (d Dir) generable(ctx context.Context, files []File) (missing bool, err error) {
-	if err := os.MkdirAll(string(d), 0o755); err != nil {
-		return false, fmt.Errorf("generate: %w", err)
-	}
 	every, err := d.List(Files(nil, PoRep, PoSt, Update, Aggregate))
 	if err != nil {
 		return false, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/blake2b"
+	"golang.org/x/sys/unix"
 
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -407,8 +409,8 @@ func TestGeneratedParametersAreMarked(t *testing.T) {
 func TestGenerateLeavesNothingHalf(t *testing.T) {
 	t.Parallel()
 	d, files := Dir(t.TempDir()), Files([]abi.SectorSize{2048}, PoRep)
-	err := d.Generate(t.Context(), fakeTool(t, makes(files)+"echo no memory >&2; exit 3\n"), 2048, 0)
-	require.ErrorContains(t, err, "exit status 3\nno memory")
+	err := d.Generate(t.Context(), fakeTool(t, makes(files)+"echo no memory, backtrace $RUST_BACKTRACE >&2; exit 3\n"), 2048, 0)
+	require.ErrorContains(t, err, "exit status 3\nno memory, backtrace 0")
 	err = d.Generate(t.Context(), fakeTool(t, makes(files[:1])), 2048, 0)
 	require.ErrorContains(t, err, "the tool made no "+files[1].Name)
 	left, err := os.ReadDir(string(d))
@@ -418,6 +420,32 @@ func TestGenerateLeavesNothingHalf(t *testing.T) {
 	require.ErrorContains(t, d.Generate(t.Context(), "", 32<<30, 0), "no test parameters are made for sectors of 32GiB")
 	write(t, d, manifest[0].Name, []byte("of somebody"))
 	require.ErrorContains(t, d.Generate(t.Context(), "", 2048, 0), "give another folder with --dir")
+}
+
+// TestOneGeneratesAtATime, and whoever waited for it finds what it was to make; what a killed one left goes.
+func TestOneGeneratesAtATime(t *testing.T) {
+	t.Parallel()
+	d, files, gate := Dir(t.TempDir()), Files([]abi.SectorSize{2048}, PoRep), filepath.Join(t.TempDir(), "gate")
+	require.NoError(t, unix.Mkfifo(gate, 0o600))
+	require.NoError(t, os.MkdirAll(d.path(".making/of a killed one"), 0o755))
+	waits, never := fakeTool(t, "read go < "+gate+"\n"+makes(files)), fakeTool(t, "exit 9\n")
+	first := make(chan error, 1)
+	go func() { first <- d.Generate(t.Context(), waits, 2048, 0) }()
+	open, err := os.OpenFile(gate, os.O_WRONLY, 0) // waits for its reader
+	require.NoError(t, err)
+	impatient, cancel := context.WithTimeout(t.Context(), lockLook/2)
+	defer cancel()
+	require.ErrorIs(t, d.Generate(impatient, never, 2048, 0), context.DeadlineExceeded)
+	second := make(chan error, 1)
+	go func() { second <- d.Generate(t.Context(), never, 2048, 0) }()
+	_, err = open.WriteString("go\n")
+	require.NoError(t, errors.Join(err, open.Close()))
+	require.NoError(t, <-first)
+	require.NoError(t, <-second)
+	for _, f := range files {
+		require.Equal(t, Test, state(t, d, f))
+	}
+	require.NoDirExists(t, d.path(".making"))
 }
 
 func TestReadySaysWhatIsWrong(t *testing.T) {
