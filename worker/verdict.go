@@ -32,11 +32,9 @@ func failed(f *jobs.Fault) outcome { return outcome{fault: f} }
 func classify(ctx context.Context, err error) (*jobs.Fault, bool) {
 	var fault *jobs.Fault
 	if !errors.As(err, &fault) {
-		switch {
-		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-			return jobs.Failf(jobs.Busy, "the disk is full: %w: free space or add a path", err), true
-		case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EAGAIN):
-			return jobs.Failf(jobs.Busy, "the machine is short of memory, files or processes: %w", err), true
+		// A file that a stage misses is its own to tell: whose it is, nobody knows here.
+		if f := jobs.SystemFault(err); f != nil && !f.Missing {
+			return f, true
 		}
 	}
 	return jobs.Classify(ctx, err)
@@ -65,15 +63,12 @@ func diagnose(st *status, words string, before jobs.StageRecord) *jobs.Fault {
 	if signal == "" {
 		signal = runtimeSignal(words)
 	}
+	lacked, remedy := jobs.ShortageIn(words)
 	switch {
 	case st.OOMKill:
 		return fail(jobs.Busy, "the kernel killed the proof process for memory: give the lane less width or the machine more memory")
-	case says(words, "no space left on device", "disk quota exceeded"):
-		return fail(jobs.Busy, "the disk is full: free space or add a path")
-	case says(words, "out of memory", "cannot allocate memory", "memory allocation of"):
-		return fail(jobs.Busy, "the proof process found no memory: give the lane less width or the machine more memory")
-	case says(words, "resource temporarily unavailable", "failed to create new os thread"):
-		return fail(jobs.Busy, "the proof process could start no thread: give the lane less width or the machine more memory, or raise ulimit -u")
+	case lacked != "":
+		return fail(jobs.Busy, "the proof process died of a shortage: %s: %s", lacked, remedy)
 	case signal == "SIGKILL", signal == "SIGTERM", signal == "SIGINT", signal == "SIGHUP", st.Exit == exitCalled:
 		return fail(jobs.Transient, "the proof process was stopped from outside (%s)", ending(st))
 	case signal == "SIGXCPU", signal == "SIGXFSZ":
@@ -128,16 +123,6 @@ func ending(st *status) string {
 		return st.Signal
 	}
 	return fmt.Sprintf("exit code %d", st.Exit)
-}
-
-func says(text string, any ...string) bool {
-	text = strings.ToLower(text)
-	for _, s := range any {
-		if strings.Contains(text, s) {
-			return true
-		}
-	}
-	return false
 }
 
 // accuses says that a fault speaks against the machine rather than the sector: two

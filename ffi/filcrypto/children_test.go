@@ -231,7 +231,7 @@ func TestDeathsOfTheLibrary(t *testing.T) {
 		{"crash", jobs.Transient, []string{"the proof process crashed (SIGSEGV)", "last output:", "during cgo execution"}},
 		{"abort", jobs.Transient, []string{"the proof process crashed (SIGABRT)", "last output:"}},
 		{"no memory", jobs.Busy, []string{"memory"}},
-		{"full disk", jobs.Busy, []string{"failed to write layer data", "File too large", "free space or raise ulimit -f"}},
+		{"full disk", jobs.Busy, []string{"failed to write layer data", "File too large", "raise ulimit -f"}},
 		{"killed", jobs.Transient, []string{"stopped from outside (SIGKILL)"}},
 		{"hang", jobs.Transient, []string{"sdr did not end within 2s and was stopped"}},
 	} {

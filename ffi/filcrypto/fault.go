@@ -2,28 +2,23 @@ package filcrypto
 
 import (
 	"errors"
-	"io/fs"
 	"regexp"
 	"strings"
-	"syscall"
 
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// signs are the library's words by which a fault's class is known: it returns texts
-// only. The first match counts; the order is from the machine to the sector.
+// signs are the library's words by which a fault's class is known, beside those of a
+// shortage: it returns texts only. The first match counts; the order is from the machine
+// to the sector.
 var signs = []struct {
 	words  *regexp.Regexp
 	class  jobs.FaultClass
 	remedy string
 }{
-	{words(`no space left on device|disk quota exceeded`), jobs.Busy, "free space or add a path"},
-	{words(`file too large`), jobs.Busy, "free space or raise ulimit -f"},
 	{words(`no cached parameters found|failure finding v28-|error reading cached parameters|missing parameters`), jobs.Busy, "fetch them: lpseal params fetch"},
 	{words(`invalid parameters|digest .*does not match|error reading verifying key`), jobs.Busy, "see what is wrong: lpseal params check"},
 	{words(`no cached srs key`), jobs.Busy, "fetch it: lpseal params fetch --aggregate"},
-	{words(`cannot allocate memory|out of memory|failed to lock memory`), jobs.Busy, "give the lane less width or the machine more memory"},
-	{words(`resource temporarily unavailable`), jobs.Busy, "it could start no thread: give the lane less width or the machine more memory, or raise ulimit -u"},
 	// With their colons: every error of a file ends in "(os error 2)", and a path may have a GPU in its name.
 	{words(`no working gpus|gpu ?(tools )?error:|(cuda|opencl3?) error:|gpu (call was aborted|accelerator is disabled)|no kernel is initialized|(device|platform) not found`), jobs.Busy, "see nvidia-smi"},
 	{words(`permission denied|read-only file system|input/output error`), jobs.Busy, "look at the disk and the owner of the path"},
@@ -43,6 +38,9 @@ func fault(err error, otherwise jobs.FaultClass) error {
 	if text, _, cut := strings.Cut(err.Error(), "\n\nStack backtrace:"); cut {
 		err = errors.New(text) // addresses of a stripped library tell nobody anything
 	}
+	if _, remedy := jobs.ShortageIn(err.Error()); remedy != "" {
+		return jobs.Failf(jobs.Busy, "%w: %s", err, remedy)
+	}
 	for _, s := range signs {
 		if !s.words.MatchString(err.Error()) {
 			continue
@@ -57,17 +55,11 @@ func fault(err error, otherwise jobs.FaultClass) error {
 
 // fileFault classifies an error of a file that this package itself opens.
 func fileFault(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		f := jobs.Failf(jobs.Input, "%w", err)
-		f.Missing = true
+	}
+	if f := jobs.SystemFault(err); f != nil {
 		return f
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return jobs.Failf(jobs.Busy, "%w: free space or add a path", err)
-	case errors.Is(err, syscall.EFBIG):
-		return jobs.Failf(jobs.Busy, "%w: raise ulimit -f", err)
 	}
 	return jobs.Failf(jobs.Transient, "%w", err)
 }

@@ -2,10 +2,8 @@ package native
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -125,18 +123,14 @@ func (in input) node(at int) (n node, err error) {
 // fileFault classifies an error of the file system, whose text names the path. A
 // missing file may lie elsewhere; a full disk needs room and not another attempt.
 func fileFault(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		f := jobs.Failf(jobs.Input, "%w", err)
-		f.Missing = true
-		return classified{f, err}
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return classified{jobs.Failf(jobs.Busy, "%w", err), err}
-	default:
-		return classified{jobs.Failf(jobs.Transient, "%w", err), err}
 	}
+	f := jobs.SystemFault(err)
+	if f == nil {
+		f = jobs.Failf(jobs.Transient, "%w", err)
+	}
+	return classified{f, err}
 }
 
 // classified is an error with the fault class it stands for; both are found by

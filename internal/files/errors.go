@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"syscall"
 
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -21,16 +19,10 @@ func Classify(err error, what string) error {
 		return nil
 	case errors.As(err, &fault), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", what, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return jobs.Failf(jobs.Busy, "%s: no space left: %w; free space, raise the quota or lower MaxStorage in %s", what, err, MetaFile)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return jobs.Failf(jobs.Busy, "%s: not permitted: %w; let the user lpseal runs as read and write there (chown, or mount it writable)", what, err)
-	case errors.Is(err, fs.ErrNotExist):
-		f := jobs.Failf(jobs.Input, "%s: %w", what, err)
-		f.Missing = true
+	}
+	if f := jobs.SystemFault(err); f != nil {
+		f.Text = what + ": " + f.Text
 		return f
-	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ESTALE), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return jobs.Failf(jobs.Transient, "%s: %w; look at the disk and at the limit of open files", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -164,13 +164,7 @@ func TestClassify(t *testing.T) {
 		text    string
 	}{
 		{at(syscall.ENOSPC), jobs.Busy, false, "free space"},
-		{at(syscall.EDQUOT), jobs.Busy, false, "quota"},
-		{at(syscall.EACCES), jobs.Busy, false, "chown"},
-		{at(syscall.EPERM), jobs.Busy, false, "chown"},
-		{at(syscall.EROFS), jobs.Busy, false, "writable"},
 		{at(syscall.ENOENT), jobs.Input, true, "/mnt/nvme0/x"},
-		{at(syscall.EIO), jobs.Transient, false, "disk"},
-		{at(syscall.EMFILE), jobs.Transient, false, "open files"},
 		{jobs.Failf(jobs.Data, "as it was"), jobs.Data, false, "as it was"},
 		{at(syscall.EINVAL), jobs.Bug, false, "invalid argument"},
 	} {
