@@ -13,9 +13,12 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// dealsKey names the deals whose sector has no record yet, by when they came: a hint, mended
-// from the deals.
-const dealsKey = "lpseal:deals"
+// Indexes of deals by when they came: hints, mended from the deals.
+const (
+	dealsKey        = "lpseal:deals"         // whose sector has no record yet
+	packedDealsKey  = "lpseal:deals:packed"  // whose sector has one
+	refusedDealsKey = "lpseal:deals:refused" // that cannot be sealed any more
+)
 
 func dealKey(id string) string { return "lpseal:{d-" + id + "}" }
 
@@ -102,6 +105,35 @@ func (s *Store) OpenDeals(ctx context.Context) ([]*Deal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read open deals: %w", err)
 	}
+	return s.readDeals(ctx, ids)
+}
+
+// PackedDeals gives n deals from the one numbered from that have come to a sector with a
+// record, the latest to come first, and how many there are. [Store.OpenDeals] says how it
+// tells of those that cannot be parsed.
+func (s *Store) PackedDeals(ctx context.Context, from, n int) ([]*Deal, int, error) {
+	return s.dealsOf(ctx, packedDealsKey, from, n)
+}
+
+// RefusedDeals does the same for those that cannot be sealed any more.
+func (s *Store) RefusedDeals(ctx context.Context, from, n int) ([]*Deal, int, error) {
+	return s.dealsOf(ctx, refusedDealsKey, from, n)
+}
+
+func (s *Store) dealsOf(ctx context.Context, index string, from, n int) ([]*Deal, int, error) {
+	all, err := s.rdb.ZCard(ctx, index).Result()
+	if err != nil {
+		return nil, 0, fmt.Errorf("count deals: %w", err)
+	}
+	ids, err := s.rdb.ZRevRange(ctx, index, int64(from), int64(from+n-1)).Result()
+	if err != nil {
+		return nil, 0, fmt.Errorf("read deals: %w", err)
+	}
+	deals, err := s.readDeals(ctx, ids)
+	return deals, int(all), err
+}
+
+func (s *Store) readDeals(ctx context.Context, ids []string) ([]*Deal, error) {
 	var deals []*Deal
 	bad := &UnreadError{Kind: "deal"}
 	for part := range slices.Chunk(ids, chunk) {
@@ -111,7 +143,7 @@ func (s *Store) OpenDeals(ctx context.Context) ([]*Deal, error) {
 			cmds[i] = pipe.HGetAll(ctx, dealKey(id))
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, fmt.Errorf("read %d open deals: %w", len(ids), err)
+			return nil, fmt.Errorf("read %d deals: %w", len(ids), err)
 		}
 		for i, cmd := range cmds {
 			d, err := parseDeal(part[i], cmd.Val())
@@ -127,12 +159,36 @@ func (s *Store) OpenDeals(ctx context.Context) ([]*Deal, error) {
 	return deals, bad.orNil()
 }
 
-// CloseDeal takes a deal out of the open ones: its sector has a record, or it is refused.
+// CloseDeal takes a deal from the open ones to the packed ones, since its sector has a
+// record, or to the refused ones.
 func (s *Store) CloseDeal(ctx context.Context, id string) error {
+	d, err := s.Deal(ctx, id)
+	if err != nil && !errors.Is(err, ErrNoDeal) {
+		return fmt.Errorf("close: %w", err)
+	}
+	if err == nil {
+		if _, err := s.indexDeal(ctx, d, true); err != nil {
+			return fmt.Errorf("close deal %s: %w", id, err)
+		}
+	}
 	if err := s.rdb.ZRem(ctx, dealsKey, id).Err(); err != nil {
 		return fmt.Errorf("close deal %s: %w", id, err)
 	}
 	return nil
+}
+
+// indexDeal puts a deal where it is looked for, if it is not there, and counts it then. made
+// says that its sector has a record.
+func (s *Store) indexDeal(ctx context.Context, d *Deal, made bool) (int, error) {
+	index := dealsKey
+	switch {
+	case d.Refused != "":
+		index = refusedDealsKey
+	case d.Sector != nil && made:
+		index = packedDealsKey
+	}
+	added, err := s.rdb.ZAddNX(ctx, index, redis.Z{Score: millis(d.Received), Member: d.ID}).Result()
+	return int(added), err
 }
 
 // moveDealScript swaps the sector of a deal. The answer repeats itself.
@@ -236,7 +292,7 @@ func parsePlan(sector jobs.SectorID, text string) (*jobs.Plan, error) {
 	return &p, nil
 }
 
-// mendDeals puts back into the index what has no sector with a record.
+// mendDeals puts deals back into their indexes.
 func (s *Store) mendDeals(ctx context.Context, ids []string, m *Mended) error {
 	for _, id := range ids {
 		m.Looked++
@@ -246,25 +302,23 @@ func (s *Store) mendDeals(ctx context.Context, ids []string, m *Mended) error {
 			m.Unreadable++
 			continue
 		}
-		if errors.Is(err, ErrNoDeal) || err == nil && d.Refused != "" {
+		if errors.Is(err, ErrNoDeal) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		made := int64(0)
 		if d.Sector != nil {
-			if made, err := s.rdb.Exists(ctx, recordKey(*d.Sector)).Result(); err != nil || made == 1 {
-				if err != nil {
-					return err
-				}
-				continue
+			if made, err = s.rdb.Exists(ctx, recordKey(*d.Sector)).Result(); err != nil {
+				return err
 			}
 		}
-		added, err := s.rdb.ZAddNX(ctx, dealsKey, redis.Z{Score: millis(d.Received), Member: id}).Result()
+		added, err := s.indexDeal(ctx, d, made == 1)
 		if err != nil {
 			return err
 		}
-		m.Deals += int(added)
+		m.Deals += added
 	}
 	return nil
 }

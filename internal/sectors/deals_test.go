@@ -1,6 +1,8 @@
 package sectors_test
 
 import (
+	"time"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/internal/sectors"
@@ -63,11 +65,49 @@ func testDeals(b *bench) {
 	b.create(1)
 	require.NoError(b, b.store.CloseDeal(b.ctx, "made"))
 	require.NoError(b, b.store.CloseDeal(b.ctx, "x"))
-	require.Equal(b, []string{"assigned", "waiting"}, b.openDeals())
+	require.NoError(b, b.store.CloseDeal(b.ctx, "nobody's"))
+	named := func(deals []*sectors.Deal, all int, err error) (ids []string) {
+		require.NoError(b, err)
+		require.Len(b, deals, all)
+		for _, d := range deals {
+			ids = append(ids, d.ID)
+		}
+		return ids
+	}
+	indexed := func() {
+		require.Equal(b, []string{"assigned", "waiting"}, b.openDeals())
+		require.Equal(b, []string{"made"}, named(b.store.PackedDeals(b.ctx, 0, 10)))
+		require.Equal(b, []string{"x"}, named(b.store.RefusedDeals(b.ctx, 0, 10)))
+	}
+	indexed()
 	require.Zero(b, b.sweep().Deals)
-	require.NoError(b, b.rdb.Del(b.ctx, "lpseal:deals").Err())
-	require.Equal(b, 2, b.sweep().Deals)
-	require.Equal(b, []string{"assigned", "waiting"}, b.openDeals())
+	for _, index := range []string{"lpseal:deals", "lpseal:deals:packed", "lpseal:deals:refused"} { // on a cluster each has a node of its own
+		require.NoError(b, b.rdb.Del(b.ctx, index).Err())
+	}
+	require.Equal(b, 4, b.sweep().Deals)
+	indexed()
+}
+
+// Pages of an index are of its latest deals first.
+func testPagesOfDeals(b *bench) {
+	for n, id := range []string{"first", "second", "third"} {
+		d := b.deal(id)
+		d.Received = noon.Add(time.Duration(n) * time.Minute)
+		_, err := b.store.AddDeal(b.ctx, d, "1")
+		require.NoError(b, err)
+		require.NoError(b, b.store.RefuseDeal(b.ctx, id, "late"))
+		require.NoError(b, b.store.CloseDeal(b.ctx, id))
+	}
+	for from, want := range map[int][]string{0: {"third", "second"}, 2: {"first"}, 4: nil} {
+		deals, all, err := b.store.RefusedDeals(b.ctx, from, 2)
+		require.NoError(b, err)
+		require.Equal(b, 3, all)
+		var ids []string
+		for _, d := range deals {
+			ids = append(ids, d.ID)
+		}
+		require.Equal(b, want, ids, "from %d", from)
+	}
 }
 
 // One deal that cannot be parsed hides no other, and stays where it is.
