@@ -87,6 +87,19 @@ type Packing struct {
 	Until time.Time
 }
 
+// Filled is how much of the sector the deals' pieces take.
+func (b *Packing) Filled() abi.PaddedPieceSize {
+	_, end := Layout(piecesOf(b.Deals))
+	return end
+}
+
+// Forming is a sector to be, that deals wait to fill.
+type Forming struct {
+	Packing
+	Miner abi.ActorID
+	Size  abi.SectorSize
+}
+
 // Pack puts the waiting deals of one miner into sectors, and says which of those are to be
 // sealed now: full ones, those with a deal that has waited for PackWait, and those with
 // one that starts within PackSlack. Large pieces come first, so that none leaves a gap
@@ -140,21 +153,23 @@ func piecesOf(deals []Deal) []Piece {
 
 // due decides whether the sector is sealed now.
 func (b *Packing) due(size abi.SectorSize, f *Facts, p *Policy) {
-	pieces := piecesOf(b.Deals)
-	_, end := Layout(pieces)
-	start := TermsOf(pieces).Start
+	start := TermsOf(piecesOf(b.Deals)).Start
 	for _, d := range b.Deals {
 		if until := d.Received.Add(p.PackWait); b.Until.IsZero() || until.Before(b.Until) {
 			b.Until = until
 		}
 	}
 	switch {
-	case end == abi.PaddedPieceSize(size):
+	case b.Filled() == abi.PaddedPieceSize(size):
 		b.Why = "the sector is full"
 	case start != 0 && start-p.PackSlack <= f.Head.Epoch:
 		b.Why = fmt.Sprintf("a deal starts at epoch %d", start)
 	case !f.Now.Before(b.Until):
 		b.Why = fmt.Sprintf("a deal has waited for %s", p.PackWait)
+	case start != 0:
+		if at := f.Now.Add(epochs(start-p.PackSlack-f.Head.Epoch, &f.Network)); at.Before(b.Until) {
+			b.Until = at
+		}
 	}
 }
 

@@ -74,6 +74,24 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// Until is when the first of the deals has waited for long enough, or starts too soon to wait.
+func TestPackUntil(t *testing.T) {
+	t.Parallel()
+	p := DefaultPolicy()
+	f := &Facts{Now: noon, Head: Head{Epoch: 1000}, Network: Network{ChallengeDelay: 150, BlockDelay: 30 * time.Second}}
+	for soon, want := range map[abi.ChainEpoch]time.Duration{0: p.PackWait - time.Minute, 10: 5 * time.Minute, 1000: p.PackWait - time.Minute} {
+		deals := []Deal{aDeal("a", 512, func(d *Deal) { d.Received = noon.Add(-time.Minute) }), aDeal("b", 512, func(d *Deal) {
+			if d.Received = noon; soon != 0 {
+				d.Piece.Terms.Start = f.Head.Epoch + p.PackSlack + soon
+			}
+		})}
+		got := Pack(deals, 2048, f, &p)
+		require.Len(t, got, 1)
+		require.Empty(t, got[0].Why)
+		require.Equal(t, noon.Add(want), got[0].Until, "%d epochs", soon)
+	}
+}
+
 // TestPackIsSound: every deal is in exactly one sector, every sector holds what it has, and the order of deals does not matter.
 func TestPackIsSound(t *testing.T) {
 	t.Parallel()

@@ -91,7 +91,7 @@ func pass() (Action, Reason) { return Action{}, Reason{} }
 
 func finished(r *Record, _ *Facts, _ *Policy) (Action, Reason) {
 	if r.Outcome != Open {
-		return wait(time.Time{}, "nothing is left to do")
+		return wait(time.Time{}, "finished: %s", r.Outcome)
 	}
 	return pass()
 }

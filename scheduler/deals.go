@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -104,20 +105,53 @@ func (s *Scheduler) follow(ctx context.Context, d *sectors.Deal) error {
 	return s.store.FreeDeal(ctx, d.ID, *d.Sector)
 }
 
-func (s *Scheduler) pack(ctx context.Context, miner abi.ActorID, deals []jobs.Deal) error {
+// Forming says how the deals that wait share sectors now, and makes none.
+func (s *Scheduler) Forming(ctx context.Context) ([]jobs.Forming, error) {
+	open, err := s.store.OpenDeals(ctx)
+	if _, err = sectors.Unread(err); err != nil {
+		return nil, err
+	}
+	byMiner := map[abi.ActorID][]jobs.Deal{}
+	for _, d := range open {
+		if d.Sector == nil && d.Refused == "" {
+			byMiner[d.Miner] = append(byMiner[d.Miner], d.Deal)
+		}
+	}
+	var out []jobs.Forming
+	for _, miner := range slices.Sorted(maps.Keys(byMiner)) {
+		size, facts, err := s.room(ctx, miner)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range jobs.Pack(byMiner[miner], size, facts, &s.policy) {
+			out = append(out, jobs.Forming{Packing: p, Miner: miner, Size: size})
+		}
+	}
+	return out, nil
+}
+
+// room is what packing goes by: the size of a miner's sectors, and the facts.
+func (s *Scheduler) room(ctx context.Context, miner abi.ActorID) (abi.SectorSize, *jobs.Facts, error) {
 	m, err := s.chain.Miner(ctx, miner)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	n, err := s.askNode(ctx)
 	if err != nil {
+		return 0, nil, err
+	}
+	return m.SectorSize, &jobs.Facts{Now: s.clock.Now(), Head: n.head, Network: n.network}, nil
+}
+
+func (s *Scheduler) pack(ctx context.Context, miner abi.ActorID, deals []jobs.Deal) error {
+	size, facts, err := s.room(ctx, miner)
+	if err != nil {
 		return err
 	}
-	facts := &jobs.Facts{Now: s.clock.Now(), Head: n.head, Network: n.network}
 	var errs []error
 	for again := true; again; {
 		again = false
-		for _, p := range jobs.Pack(deals, m.SectorSize, facts, &s.policy) {
+		for _, p := range jobs.Pack(deals, size, facts, &s.policy) {
 			if p.Why == "" {
 				continue
 			}

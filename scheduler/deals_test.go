@@ -39,6 +39,13 @@ func (p *pipeline) give(t *testing.T, ids ...string) {
 	}
 }
 
+func (p *pipeline) deal(t *testing.T, id string) jobs.Deal {
+	t.Helper()
+	d, err := p.store.Deal(p.ctx, id)
+	require.NoError(t, err)
+	return d.Deal
+}
+
 func (p *pipeline) dealStatus(t *testing.T, id string) jobs.DealStatus {
 	t.Helper()
 	d, err := p.store.Deal(p.ctx, id)
@@ -86,6 +93,12 @@ func TestDealsFillSectors(t *testing.T) {
 	require.Equal(t, jobs.DealWaiting, p.dealStatus(t, "d4").State)
 	at := p.dealStatus(t, "d1").Place
 	require.EqualValues(t, 512, at.Offset)
+	forming, err := p.Forming(p.ctx)
+	require.NoError(t, err)
+	require.Len(t, forming, 1)
+	require.Equal(t, []jobs.Deal{p.deal(t, "d4")}, forming[0].Deals)
+	require.Equal(t, []any{miner, abi.SectorSize(2048), abi.PaddedPieceSize(512), p.deal(t, "d4").Received.Add(p.policy.PackWait), ""},
+		[]any{forming[0].Miner, forming[0].Size, forming[0].Filled(), forming[0].Until, forming[0].Why})
 	p.clock.Advance(p.policy.PackWait)
 	require.NoError(t, p.PackDeals(p.ctx))
 	p.eachOnce(t, 5)

@@ -17,34 +17,71 @@ func (a *app) dealsCmd() *cobra.Command {
 }
 
 func (a *app) dealsListCmd() *cobra.Command {
-	return a.jsonFlag(&cobra.Command{
+	var refused bool
+	var limit int
+	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the deals that wait for a sector, the oldest first",
+		Short: "List the deals that wait for a sector, the oldest first, or those that are refused",
 		Args:  args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
-			open, err := c.store.OpenDeals(ctx)
-			unread, err := sectors.Unread(err)
-			if err != nil {
-				return err
+			if refused {
+				return a.listRefusedDeals(ctx, c, limit)
 			}
-			waiting := []jobs.Deal{}
-			for _, d := range open {
-				if d.Sector == nil && d.Refused == "" {
-					waiting = append(waiting, d.Deal)
-				}
-			}
-			now := time.Now()
-			return a.emit(waiting, func(w io.Writer) error {
-				printUnread(w, unread)
-				return tableOr(w, "no deal waits for a sector", "DEAL\tMINER\tSIZE\tSTART\tRECEIVED\tLATEST\tPIECE", func(row func(string, ...any)) {
-					for _, d := range waiting {
-						latest := d.Received.Add(c.cfg.Policy.PackWait)
-						row("%s\tt0%d\t%d\t%s\t%s\t%s\t%s", d.ID, d.Miner, d.Piece.Size, or(epoch(d.Piece.Terms.Start), "-"), ago(d.Received, now),
-							latest.UTC().Format(time.RFC3339), d.Piece.CID)
-					}
-				})
-			})
+			return a.listWaitingDeals(ctx, c)
 		}),
+	}
+	cmd.Flags().BoolVar(&refused, "refused", false, "those that the chain would not take any more, the latest first, with the reason")
+	cmd.Flags().IntVar(&limit, "limit", 200, "print at most this many refused ones")
+	return a.jsonFlag(cmd)
+}
+
+func (a *app) listWaitingDeals(ctx context.Context, c *cluster) error {
+	open, err := c.store.OpenDeals(ctx)
+	unread, err := sectors.Unread(err)
+	if err != nil {
+		return err
+	}
+	waiting := []jobs.Deal{}
+	for _, d := range open {
+		if d.Sector == nil && d.Refused == "" {
+			waiting = append(waiting, d.Deal)
+		}
+	}
+	now := time.Now()
+	return a.emit(waiting, func(w io.Writer) error {
+		printUnread(w, unread)
+		return tableOr(w, "no deal waits for a sector", "DEAL\tMINER\tSIZE\tSTART\tRECEIVED\tLATEST\tPIECE", func(row func(string, ...any)) {
+			for _, d := range waiting {
+				latest := d.Received.Add(c.cfg.Policy.PackWait)
+				row("%s\tt0%d\t%d\t%s\t%s\t%s\t%s", d.ID, d.Miner, d.Piece.Size, or(epoch(d.Piece.Terms.Start), "-"), ago(d.Received, now),
+					latest.UTC().Format(time.RFC3339), d.Piece.CID)
+			}
+		})
+	})
+}
+
+func (a *app) listRefusedDeals(ctx context.Context, c *cluster, limit int) error {
+	deals, all, err := c.store.RefusedDeals(ctx, 0, limit)
+	unread, err := sectors.Unread(err)
+	if err != nil {
+		return err
+	}
+	refused := []jobs.DealStatus{}
+	for _, d := range deals {
+		refused = append(refused, jobs.DealStatus{ID: d.ID, State: jobs.DealRefused, Why: d.Refused})
+	}
+	now := time.Now()
+	return a.emit(refused, func(w io.Writer) error {
+		printUnread(w, unread)
+		err := tableOr(w, "no deal is refused", "DEAL\tMINER\tSIZE\tRECEIVED\tWHY", func(row func(string, ...any)) {
+			for _, d := range deals {
+				row("%s\tt0%d\t%d\t%s\t%s", d.ID, d.Miner, d.Piece.Size, ago(d.Received, now), d.Refused)
+			}
+		})
+		if all > len(deals) {
+			fmt.Fprintf(w, "… %d more\n", all-len(deals))
+		}
+		return err
 	})
 }
 

@@ -131,7 +131,7 @@ func hints(err error) []string {
 	case errors.Is(err, sectors.ErrNotFound):
 		return []string{"lpseal sectors list shows the sectors that there are"}
 	case errors.Is(err, sectors.ErrNoDeal):
-		return []string{"lpseal deals list shows the deals that there are"}
+		return []string{"lpseal deals list shows those that wait, with --refused those that are refused"}
 	case errors.Is(err, syscall.EADDRINUSE):
 		return []string{"choose another address, or stop what listens there: ss -ltnp names it"}
 	case errors.As(err, &network) && network.Op == "listen":

@@ -53,7 +53,7 @@ func TestHints(t *testing.T) {
 		{"its own hint comes first", notFound("look there", "%w", sectors.ErrNotFound), "look there"},
 		{"the configuration", errors.Join(&configs.Problem{Key: "a"}, &configs.Problem{Key: "b"}), "lpseal config check repeats this test"},
 		{"no such sector", fmt.Errorf("load: %w", sectors.ErrNotFound), "lpseal sectors list shows the sectors that there are"},
-		{"no such deal", fmt.Errorf("deal: %w", sectors.ErrNoDeal), "lpseal deals list shows the deals that there are"},
+		{"no such deal", fmt.Errorf("deal: %w", sectors.ErrNoDeal), "lpseal deals list shows those that wait, with --refused those that are refused"},
 		{"a port in use", &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}, "choose another address, or stop what listens there: ss -ltnp names it"},
 		{"no address", &net.OpError{Op: "listen", Err: &net.AddrError{Err: "missing port"}}, "write HOST:PORT with an address of this host, such as 127.0.0.1:8645"},
 	} {

@@ -165,7 +165,11 @@ func (a *app) explainCmd() *cobra.Command {
 }
 
 func printExplanation(w io.Writer, e explanation, now time.Time) error {
-	fmt.Fprintf(w, "%s is %s: %s\n", e.Sector, e.State, strings.TrimPrefix(e.Reason, e.State+": ")) // a hold's reason says so itself
+	is := e.State + ": " + e.Reason
+	if strings.HasPrefix(e.Reason, "held: ") || strings.HasPrefix(e.Reason, "finished: ") {
+		is = e.Reason // it says so itself
+	}
+	fmt.Fprintf(w, "%s is %s\n", e.Sector, is)
 	if e.Next != "" {
 		fmt.Fprintf(w, "next: %s\n", e.Next)
 	}

@@ -135,6 +135,15 @@ func (k *asker) TakeDeal(ctx context.Context, d jobs.Deal, digest string) (jobs.
 	return s.TakeDeal(ctx, d, digest)
 }
 
+// Forming implements web.Scheduler.
+func (k *asker) Forming(ctx context.Context) ([]jobs.Forming, error) {
+	_, s, err := k.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Forming(ctx)
+}
+
 func (k *asker) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

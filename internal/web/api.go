@@ -24,6 +24,8 @@ import (
 
 // Deals takes pieces from markets.
 type Deals interface {
+	// Forming says how the deals that wait share sectors.
+	Forming(ctx context.Context) ([]jobs.Forming, error)
 	// TakeDeal remembers a deal once for its name; sectors.ErrExists says that another one
 	// was given by that name.
 	TakeDeal(ctx context.Context, d jobs.Deal, digest string) (jobs.DealStatus, error)

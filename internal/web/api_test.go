@@ -16,7 +16,7 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
-func pieceCID(t *testing.T, name string) cid.Cid {
+func pieceCID(t testing.TB, name string) cid.Cid {
 	t.Helper()
 	sum := sha256.Sum256([]byte(name))
 	sum[31] &= 0x3f

@@ -68,7 +68,7 @@ func (f *fleet) handler(change func(*web.Options)) http.Handler {
 	f.t.Helper()
 	o := web.Options{
 		Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: &poller{f}, Node: nobody{}, Miners: []abi.ActorID{miner},
-		Version: "test", Clock: f.clock, Log: slog.New(slog.DiscardHandler),
+		Version: "test", Clock: f.clock, Log: slog.New(slog.DiscardHandler), Patience: time.Minute, // the node is in this process
 	}
 	if change != nil {
 		change(&o)
@@ -132,6 +132,25 @@ func (p *poller) TakeDeal(ctx context.Context, d jobs.Deal, digest string) (jobs
 		return jobs.DealStatus{}, sectors.ErrExists
 	}
 	return p.store.StatusOf(ctx, there)
+}
+
+func (p *poller) Forming(ctx context.Context) ([]jobs.Forming, error) {
+	open, err := p.store.OpenDeals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var deals []jobs.Deal
+	for _, d := range open {
+		if d.Sector == nil && d.Refused == "" {
+			deals = append(deals, d.Deal)
+		}
+	}
+	policy := jobs.DefaultPolicy()
+	var out []jobs.Forming
+	for _, b := range jobs.Pack(deals, 32<<30, &jobs.Facts{Now: p.clock.Now(), Head: jobs.Head{Epoch: head}, Network: jobs.Network{BlockDelay: 30 * time.Second, ChallengeDelay: 150}}, &policy) {
+		out = append(out, jobs.Forming{Packing: b, Miner: miner, Size: 32 << 30})
+	}
+	return out, nil
 }
 
 func sector(n int) jobs.SectorID { return jobs.SectorID{Miner: miner, Number: abi.SectorNumber(n)} }
@@ -435,5 +454,7 @@ func (nobody) Treasury(context.Context, []abi.ActorID) (*jobs.Treasury, []*chain
 func (nobody) TakeDeal(context.Context, jobs.Deal, string) (jobs.DealStatus, error) {
 	return jobs.DealStatus{}, nil
 }
+
+func (nobody) Forming(context.Context) ([]jobs.Forming, error) { return nil, errAway }
 
 func (nobody) Order(context.Context, jobs.SectorID, jobs.Event, string) error { return errAway }

@@ -112,7 +112,7 @@ func (s *site) batches(ctx context.Context) (lines []batchLine, err error) {
 // observed copies messages, which others may be shown too, and adds what the node knows of those that wait.
 func (s *site) observed(ctx context.Context, sent []chain.Tracked) ([]messageLine, abi.ChainEpoch) {
 	shown := append([]chain.Tracked(nil), sent...)
-	ctx, cancel := context.WithTimeout(ctx, moneyPatience)
+	ctx, cancel := context.WithTimeout(ctx, s.Patience)
 	defer cancel()
 	head, err := s.Node.Observe(ctx, shown)
 	if err != nil {

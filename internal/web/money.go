@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/filecoin-project/go-state-types/abi"
-
 	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -21,27 +19,22 @@ type holdings struct {
 // treasurer asks the node for money on behalf of the pages. They are made every second and must be there when the node is not, so it is asked seldom, and
 // waited for briefly.
 type treasurer struct {
-	node   Node
-	miners []abi.ActorID
-	clock  jobs.Clock
-	asked  paced[holdings]
+	Options
+	asked paced[holdings]
 }
 
-const (
-	minHoldings   = 15 * time.Second
-	moneyPatience = time.Second
-)
+const minHoldings = 15 * time.Second
 
 func newTreasurer(o Options) *treasurer {
-	t := &treasurer{node: o.Node, miners: o.Miners, clock: o.Clock}
+	t := &treasurer{Options: o}
 	t.asked = paced[holdings]{clock: o.Clock, minAge: minHoldings, make: t.ask}
 	return t
 }
 
 func (t *treasurer) ask(ctx context.Context) (holdings, error) {
-	ctx, cancel := context.WithTimeout(ctx, moneyPatience)
+	ctx, cancel := context.WithTimeout(ctx, t.Patience)
 	defer cancel()
-	treasury, funds, err := t.node.Treasury(ctx, t.miners)
+	treasury, funds, err := t.Node.Treasury(ctx, t.Miners)
 	if err != nil {
 		return holdings{Treasury: &jobs.Treasury{}, Away: err.Error()}, nil // asked again later, not at once
 	}
@@ -80,7 +73,7 @@ func (t *treasurer) alarms(ctx context.Context, counted *tally) []alarm {
 	}
 	for _, o := range outlooks {
 		if o.Short.Sign() > 0 {
-			out = append(out, alarm{fmt.Sprintf("Money of t0%d will be short by %s %s.", o.Miner, chain.FIL(o.Short), soon(o.ShortAt, t.clock.Now())), "/messages", "Messages and money"})
+			out = append(out, alarm{fmt.Sprintf("Money of t0%d will be short by %s %s.", o.Miner, chain.FIL(o.Short), soon(o.ShortAt, t.Clock.Now())), "/messages", "Messages and money"})
 		}
 	}
 	return out

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net/http"
 	"path"
+	"reflect"
 	"strings"
 	"time"
 
@@ -41,8 +42,7 @@ func loadPages() (*pages, error) {
 	funcs := template.FuncMap{
 		// Static files may be kept for ever: their address changes with their content.
 		"static":  func(name string) string { return "/static/" + name + "?" + digest },
-		"bytes":   humanize.IBytes,
-		"padded":  func(n abi.PaddedPieceSize) string { return humanize.IBytes(uint64(n)) },
+		"bytes":   func(n any) string { return humanize.IBytes(reflect.ValueOf(n).Uint()) }, // sizes have types of their own
 		"comma":   func(n uint64) string { return humanize.BigComma(new(big.Int).SetUint64(n)) },
 		"source":  sourceText,
 		"number":  func(n int) string { return humanize.Comma(int64(n)) },
@@ -51,6 +51,8 @@ func loadPages() (*pages, error) {
 		"add":     func(a, b int) int { return a + b },
 		"minus":   func(a, b int) int { return a - b },
 		"fil":     func(a abi.TokenAmount) string { return chain.FIL(a).String() },
+		"epoch":   epochOrNone,
+		"claims":  claims,
 		"epochs":  func(e abi.ChainEpoch) string { return humanize.Comma(int64(e)) },
 	}
 	layout, err := template.New("").Funcs(funcs).ParseFS(assets, "templates/layout.html", "templates/parts.html")
@@ -58,7 +60,7 @@ func loadPages() (*pages, error) {
 		return nil, fmt.Errorf("web: %w", err)
 	}
 	p := &pages{byName: map[string]*template.Template{}, static: serveStatic()}
-	for _, name := range []string{"pipeline", "sector", "confirm", "held", "messages", "machines", "login", "error"} {
+	for _, name := range []string{"pipeline", "sector", "confirm", "held", "messages", "deals", "machines", "login", "error"} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(assets, "templates/"+name+".html")

@@ -46,6 +46,8 @@ type Options struct {
 	Scheduler Scheduler
 	// Node may be away: the pages are there without it, and say nothing of money.
 	Node Node
+	// Patience is how long a page waits for the node; 0: a second.
+	Patience time.Duration
 	// Miners are those whose finished sectors are listed. Open sectors are always found.
 	Miners []abi.ActorID
 	// Token lets in whoever knows it; empty serves loopback connections only.
@@ -83,6 +85,9 @@ func New(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Patience == 0 {
+		o.Patience = time.Second
+	}
 	pages, err := loadPages()
 	if err != nil {
 		return nil, err
@@ -107,6 +112,7 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("POST /sectors/{id}/{order}", s.order)
 	mux.HandleFunc("GET /held", s.page(s.held))
 	mux.HandleFunc("GET /messages", s.page(s.messages))
+	mux.HandleFunc("GET /deals", s.page(s.deals))
 	mux.HandleFunc("GET /machines", s.page(s.machines))
 	mux.HandleFunc("POST /machines/{host}/{instance}/{order}", s.drain)
 	mux.Handle("/queues/", queues)
