@@ -224,12 +224,12 @@ func (f Fetcher) keep(d Dir, part *os.File, want File) error {
 	if err != nil {
 		return err
 	}
-	known := map[string]checked{}
-	if err := d.load(checkedFile, &known); err != nil {
+	n, err := d.notes()
+	if err != nil {
 		return err
 	}
-	known[want.Name] = checked{version{info.Size(), info.ModTime().UnixNano()}, want.Digest}
-	return d.save(checkedFile, known)
+	n.known[want.Name] = checked{versionOf(info), want.Digest}
+	return n.save()
 }
 
 func restart(f *os.File) error {

@@ -125,7 +125,7 @@ func (d Dir) generable(ctx context.Context, files []File) (missing bool, err err
 		return false, err
 	}
 	tests := map[string]string{}
-	if err := d.load(testFile, &tests); err != nil {
+	if err := load(d.path(testFile), &tests); err != nil {
 		return false, err
 	}
 	for _, s := range every {
@@ -147,7 +147,7 @@ func (d Dir) generable(ctx context.Context, files []File) (missing bool, err err
 // its note would be of unknown origin.
 func (d Dir) adopt(ctx context.Context, making string, files []File) error {
 	tests := map[string]string{}
-	if err := d.load(testFile, &tests); err != nil {
+	if err := load(d.path(testFile), &tests); err != nil {
 		return err
 	}
 	fresh := map[string]string{}
@@ -162,7 +162,7 @@ func (d Dir) adopt(ctx context.Context, making string, files []File) error {
 		fresh[f.Name] = digest
 	}
 	maps.Copy(tests, fresh)
-	if err := d.save(testFile, tests); err != nil {
+	if err := save(d.path(testFile), tests); err != nil {
 		return err
 	}
 	for name := range fresh {
