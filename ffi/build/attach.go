@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 )
 
@@ -28,7 +28,7 @@ func testParamsSource() fs.FS {
 const workMark = "// Written by `make ffi`: puts the built filecoin-ffi in the module's place.\n"
 
 // attach writes go.work and moves the link current.
-func (b *build) attach(work string) error {
+func (b *build) attach(ctx context.Context, work string) error {
 	old, err := os.ReadFile(work)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -40,7 +40,11 @@ func (b *build) attach(work string) error {
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%s\ngo %s\n\nuse %s\n\nreplace %s => %s\n", workMark, goVersion(), here, modulePath, b.module())
+	var main struct{ GoVersion string } // what a toolchain calls itself may have words behind it
+	if err := goJSON(ctx, &main, "list", "-m", "-json"); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("%s\ngo %s\n\nuse %s\n\nreplace %s => %s\n", workMark, main.GoVersion, here, modulePath, b.module())
 	if text != string(old) {
 		if err := os.WriteFile(work, []byte(text), 0o644); err != nil {
 			return err
@@ -54,8 +58,6 @@ func (b *build) attach(work string) error {
 	fmt.Printf("attached %s by %s; build with: go build -tags filcrypto,nofvm ./cmd/lpseal\n", b.recipe.key(), work)
 	return nil
 }
-
-func goVersion() string { return runtime.Version()[len("go"):] }
 
 // outlined is a SHA-NI intrinsic's name. It is only in a library whose compiler was
 // not allowed to use the instruction where it is called.

@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // build makes one library under root:
@@ -22,6 +24,7 @@ import (
 //	KEY/complete      written last
 //	target            what cargo made, shared by all keys
 //	current           link to the KEY that was attached last
+//	lock              held by who builds
 type build struct {
 	root   string
 	recipe recipe
@@ -33,6 +36,41 @@ func (b *build) module() string { return filepath.Join(b.dir(), "module") }
 func (b *build) target() string { return filepath.Join(b.root, "target") }
 
 const completeFile = "complete"
+
+// lockLook is how often the lock is tried.
+const lockLook = 200 * time.Millisecond
+
+// lock waits until no other process builds under root: each would take what the other has
+// not finished for the rest of an interrupted build, and remove it.
+func (b *build) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(b.root, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(b.root, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for told := false; ; told = true {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() {
+				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being forked has the file open, too
+				_ = f.Close()
+			}, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", b.root, err), f.Close())
+		}
+		if !told {
+			fmt.Fprintf(os.Stderr, "another make ffi builds in %s; waiting for it\n", b.root)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-time.After(lockLook):
+		}
+	}
+}
 
 // make builds what is not there yet.
 func (b *build) make(ctx context.Context) error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -99,23 +101,55 @@ func TestOutlinedIntrinsicsAreFound(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrPermission)
 }
 
+// goLine is the version in go.mod: the workspace needs no other.
+func goLine(t *testing.T) string {
+	text, err := os.ReadFile(filepath.Join("..", "..", "go.mod"))
+	require.NoError(t, err)
+	line := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(text)
+	require.NotNil(t, line)
+	return string(line[1])
+}
+
+// TestOneBuildAtATime: the second waits for the first, as long as somebody waits for it.
+func TestOneBuildAtATime(t *testing.T) {
+	t.Parallel()
+	b := &build{root: filepath.Join(t.TempDir(), "ffi")}
+	unlock, err := b.lock(t.Context())
+	require.NoError(t, err)
+	impatient, cancel := context.WithTimeout(t.Context(), lockLook/2)
+	defer cancel()
+	_, err = b.lock(impatient)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	second := make(chan error, 1)
+	go func() {
+		unlock, err := b.lock(t.Context())
+		if err == nil {
+			unlock()
+		}
+		second <- err
+	}()
+	unlock()
+	require.NoError(t, <-second)
+}
+
 func TestAttach(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	b := &build{root: dir, recipe: recipe{Version: "v1", GPU: "none"}}
 	work := filepath.Join(dir, "go.work")
 	for range 2 { // again is the same
-		require.NoError(t, b.attach(work))
+		require.NoError(t, b.attach(t.Context(), work))
 		text, err := os.ReadFile(work)
 		require.NoError(t, err)
 		require.Contains(t, string(text), "replace "+modulePath+" => "+b.module())
+		require.Regexp(t, `(?m)^go `+regexp.QuoteMeta(goLine(t))+`$`, string(text))
 		link, err := os.Readlink(filepath.Join(dir, "current"))
 		require.NoError(t, err)
 		require.Equal(t, b.recipe.key(), link)
 	}
 	mine := []byte("go 1.26\nuse .\n")
 	require.NoError(t, os.WriteFile(work, mine, 0o644))
-	require.ErrorContains(t, b.attach(work), "is somebody else's")
+	require.ErrorContains(t, b.attach(t.Context(), work), "is somebody else's")
 	kept, err := os.ReadFile(work)
 	require.NoError(t, err)
 	require.Equal(t, mine, kept)

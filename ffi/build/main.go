@@ -40,10 +40,15 @@ func run(ctx context.Context, args []string) error {
 		fmt.Println("folder:", b.dir())
 		return nil
 	}
+	unlock, err := b.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := b.make(ctx); err != nil {
 		return err
 	}
-	return b.attach(*work)
+	return b.attach(ctx, *work)
 }
 
 func or(s, otherwise string) string {

@@ -88,13 +88,17 @@ func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, pro
 	return d.adopt(ctx, making, files)
 }
 
-// lockLook is how often a folder's lock is tried.
-const lockLook = 100 * time.Millisecond
+const (
+	// lockFile is held by who makes parameters in a folder, and stays there.
+	lockFile = "lpseal-test.lock"
+	// lockLook is how often it is tried.
+	lockLook = 100 * time.Millisecond
+)
 
 // lock waits until nobody else makes parameters in the folder: of two at a time, the files of
 // one could come to lie under the notes of the other.
 func (d Dir) lock(ctx context.Context) (unlock func(), err error) {
-	f, err := os.Open(string(d))
+	f, err := os.OpenFile(d.path(lockFile), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +106,7 @@ func (d Dir) lock(ctx context.Context) (unlock func(), err error) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() {
-				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being forked has the folder open, too
+				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being forked has the file open, too
 				_ = f.Close()
 			}, nil
 		}
