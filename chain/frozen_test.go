@@ -189,3 +189,39 @@ func allThere(t *testing.T, c *chain.Client, rs []jobs.PreCommitRequest) bool {
 	}
 	return true
 }
+
+// A process that froze before its signature was written wakes up when another message has used its nonce, and that was settled: its message can never land, and
+// whoever asks is told so in the end, so that the sectors are sent anew.
+func TestSignedAfterItsNonceWasUsed(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	journal := newMemory()
+	f := &frozen{steps: 5, reached: make(chan struct{}), thaw: make(chan struct{})} // writes: the message, three claims, the nonce
+	freezing := dial(t, node, withJournal(freezingJournal{journal, f}))
+	c := dial(t, node, withJournal(journal))
+	pres := preCommitsOf(t, c, 3)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, err := freezing.SendPreCommits(t.Context(), "b-1", pres)
+		assert.NoError(t, err)
+	}()
+	<-f.reached
+	transfer(t, node, devnet.Secp256k1Key("control"), 0)
+	advance(t, node, 40) // the base fee sinks
+	require.EqualValues(t, 1, used(t, node, controlKey))
+	require.NoError(t, c.Tend(t.Context()), "settles nonce 0")
+	close(f.thaw)
+	<-ended
+	for range 3 {
+		_, err := c.SendPreCommits(t.Context(), "b-1", pres)
+		require.NoError(t, err)
+		advance(t, node, 8)
+		require.NoError(t, c.Tend(t.Context()))
+		message(t, c, pres[0].Meaning)
+	}
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pres[0].Meaning).State)
+	require.True(t, allThere(t, c, pres))
+	requireOnce(t, journal)
+	require.EqualValues(t, 2, used(t, node, controlKey))
+}

@@ -32,6 +32,7 @@ func (c *Client) Messages(ctx context.Context, meanings []jobs.Meaning) ([]jobs.
 	if err != nil {
 		return nil, err
 	}
+	landed := map[string]*entry{}
 	for i := range known {
 		c.alarm(known[i].key, known[i].err)
 		facts[i] = known[i].fact()
@@ -41,14 +42,36 @@ func (c *Client) Messages(ctx context.Context, meanings []jobs.Meaning) ([]jobs.
 			c.sectors.forget(meanings[i].ID, e.Height)
 		}
 		if e.pending() {
-			if landed, err := c.landed(ctx, e); err != nil {
+			if done, err := c.landed(ctx, e); err != nil {
 				return nil, err
-			} else if landed {
-				facts[i].State = jobs.MessageLanded
+			} else if done {
+				facts[i].State, landed[known[i].Message] = jobs.MessageLanded, e
 			}
 		}
 	}
-	return facts, nil
+	return facts, c.watch(ctx, landed)
+}
+
+// watch sees that each of the messages is settled in its turn. One that was signed late, when its nonce was settled as used by another, has no reservation
+// any more; without one it would count as landed for ever.
+func (c *Client) watch(ctx context.Context, pending map[string]*entry) error {
+	if len(pending) == 0 {
+		return nil
+	}
+	senders, err := c.senders(ctx)
+	if err != nil {
+		return err
+	}
+	for key, e := range pending {
+		m := &e.Signed.Message
+		if s := senders[m.From]; s == nil || s.Reserved[m.Nonce].Meaning != "" {
+			continue
+		}
+		if err := c.adopt(ctx, m.From, m.Nonce, key, e.SignedAt); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // landed tells whether the message's nonce is used at the head.
