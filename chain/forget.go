@@ -15,7 +15,8 @@ import (
 var keepSettled = jobs.MaxProveCommit(150) + maxTicketAge
 
 // forgettable gives the keys of a journal that nothing can depend on any more: settled messages, messages that nobody signed, and the claims on them,
-// all older than keepSettled counted from the newest epoch in the journal. Senders are kept, and what is not an entry of ours.
+// all older than keepSettled counted from the newest epoch in the journal. A disk's copy of a message that another host settled stays as it was signed here;
+// it counts as settled once its sender's record no longer reserves the nonce for it. Senders are kept, and what is not an entry of ours.
 func forgettable(entries map[string][]byte) (keys []string) {
 	old := map[string]abi.ChainEpoch{} // when a message ended
 	claims := map[string]claim{}
@@ -33,6 +34,8 @@ func forgettable(entries map[string][]byte) (keys []string) {
 				old[key] = e.Height
 			case e.open() && e.Asked == nil:
 				old[key] = e.OpenedAt
+			case e.pending() && !reserves(entries, &e, key):
+				old[key] = max(e.SignedAt, e.PushedAt)
 			}
 		case stage == string(jobs.PreCommit), stage == string(jobs.Commit):
 			var c claim
@@ -56,4 +59,14 @@ func forgettable(entries map[string][]byte) (keys []string) {
 		}
 	}
 	return keys
+}
+
+// reserves tells whether the sender's record in a journal has the nonce of a signed message for it still, or cannot tell.
+func reserves(entries map[string][]byte, e *entry, key string) bool {
+	m := &e.Signed.Message
+	var s sender
+	if json.Unmarshal(entries[senderKey(m.From)], &s) != nil {
+		return true
+	}
+	return m.Nonce >= s.Next || s.Reserved[m.Nonce].Meaning == key
 }

@@ -21,7 +21,7 @@ func TestForgettable(t *testing.T) {
 	t.Parallel()
 	const now = abi.ChainEpoch(1_000_000)
 	long, lately := now-keepSettled-1, now-keepSettled
-	entries := map[string][]byte{"sender/f1abc": []byte(`{"Next":7}`), "message/damaged/1": []byte(`7`)}
+	entries := map[string][]byte{"message/damaged/1": []byte(`7`)}
 	put := func(key string, v any) {
 		raw, err := json.Marshal(v)
 		require.NoError(t, err)
@@ -32,22 +32,26 @@ func TestForgettable(t *testing.T) {
 	for name, at := range map[string]abi.ChainEpoch{"old": long, "new": lately} {
 		put("message/confirmed-"+name+"/1", &entry{State: jobs.MessageConfirmed, Height: at})
 		put("message/pending-"+name+"/1", &entry{State: jobs.MessagePushed, Signed: &lotus.SignedMessage{Message: *msg, Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{1}}}, SignedAt: at})
+		settled := *msg
+		settled.Nonce = 1 // by another host, whose settling the sender's record knows of
+		put("message/elsewhere-"+name+"/1", &entry{State: jobs.MessagePushed, Signed: &lotus.SignedMessage{Message: settled, Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{1}}}, SignedAt: at - 5, PushedAt: at})
 		put("message/asked-"+name+"/1", &entry{State: jobs.MessageJournaled, Asked: msg, OpenedAt: at})
 		put("message/open-"+name+"/1", &entry{OpenedAt: at})
 		put("fill/f1abc/"+name, &entry{State: jobs.MessageConfirmed, Height: at})
-		for _, of := range []string{"confirmed", "pending", "asked", "open", "lost"} {
+		for _, of := range []string{"confirmed", "pending", "elsewhere", "asked", "open", "lost"} {
 			put(fmt.Sprintf("precommit/%s-%s/f1", of, name), claim{Message: "message/" + of + "-" + name + "/1", At: at})
 		}
 		put("commit/closed-"+name+"/f1", claim{Closed: true, At: at})
 	}
 	put("commit/settled-later/f1", claim{Message: "message/confirmed-new/1", At: long})
+	put(senderKey(msg.From), &sender{Next: 2, Reserved: map[uint64]reservation{0: {Meaning: "message/pending-old/1"}}})
 	put("message/newest/1", &entry{State: jobs.MessageConfirmed, Height: now})
 
 	keys := forgettable(entries)
 	slices.Sort(keys)
 	require.Equal(t, []string{
-		"commit/closed-old/f1", "fill/f1abc/old", "message/confirmed-old/1", "message/open-old/1",
-		"precommit/confirmed-old/f1", "precommit/lost-old/f1", "precommit/open-old/f1",
+		"commit/closed-old/f1", "fill/f1abc/old", "message/confirmed-old/1", "message/elsewhere-old/1", "message/open-old/1",
+		"precommit/confirmed-old/f1", "precommit/elsewhere-old/f1", "precommit/lost-old/f1", "precommit/open-old/f1",
 	}, keys)
 }
 
