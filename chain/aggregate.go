@@ -39,8 +39,12 @@ func (s *sending) cheaper(ctx context.Context, head *lotus.TipSet, p *commits, p
 			break
 		}
 		q, err := s.checked(ctx, head, rest)
-		if err != nil {
-			return nil, err
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil { // theirs, and told when their turn comes
+			s.cfg.Log.Warn("the rest of a batch cannot be checked; it is not aggregated with the first", "batch", s.batch, "sectors", len(rest), "err", err)
+			break
 		}
 		if q != nil {
 			set, gas = append(set, q.set...), append(gas, q.msg.GasLimit)

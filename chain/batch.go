@@ -64,14 +64,21 @@ func (c *Client) sendBatch(ctx context.Context, batch string, miner abi.ActorID,
 		}
 	}
 	for len(s.left) > 0 {
-		if err := s.survey(ctx); err != nil {
+		err := s.survey(ctx)
+		if err == nil && len(s.left) > 0 {
+			err = s.dispatch(ctx)
+		}
+		if err == nil {
+			continue
+		}
+		if len(s.left) == members {
 			return nil, err
 		}
-		if len(s.left) == 0 {
-			break
-		}
-		if err := s.dispatch(ctx); err != nil {
-			return nil, err
+		// What was sent before is sent, and what was taken out has its reason: the trouble is of those that are left.
+		for _, i := range s.left {
+			if !s.fault(ctx, i, err) {
+				return nil, err
+			}
 		}
 	}
 	return s.sent, nil

@@ -1,6 +1,8 @@
 package chain_test
 
 import (
+	"bytes"
+	"regexp"
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
@@ -67,6 +69,57 @@ func TestBatchOfConflictingMembers(t *testing.T) {
 	require.NoError(t, err)
 	requireTogether(t, sent[:2])
 	require.NotNil(t, sent[2].Fault)
+}
+
+// So it is where the node does not name the one that it refuses: the batch does not meet again for ever.
+func TestBatchOfConflictingMembersThatNobodyNames(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string][]int{"far apart": {1, 0, 2}, "side by side": {0, 1, 2}, "first": {1, 2, 0}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			node := startNode(t)
+			c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.API = namelessProxy(t, node) })
+			all := preCommitted(t, node, c, 1)
+			p := dealPiece
+			p.Allocation = allocate(t, node, p)
+			advance(t, node, 2)
+			all = append(all, withPiece(t, c, 10, p), withPiece(t, c, 11, p))
+			advance(t, node, 15)
+			var commits []jobs.CommitRequest
+			for _, i := range order {
+				commits = append(commits, all[i])
+			}
+			sent, err := c.SendCommits(t.Context(), "b-1", commits, nil)
+			require.NoError(t, err)
+			refused := 0
+			for i, s := range sent {
+				if s.Fault != nil {
+					refused++
+					require.Equal(t, jobs.Transient, s.Fault.Class)
+					require.Contains(t, s.Fault.Text, "not alone")
+					require.Equal(t, all[2].Meaning, commits[i].Meaning, "the later of the two")
+				}
+			}
+			require.Equal(t, 1, refused)
+			// Alone it is told what is wrong with it.
+			advance(t, node, 8)
+			sent, err = c.SendCommits(t.Context(), "b-2", all[2:], nil)
+			require.NoError(t, err)
+			require.Equal(t, jobs.Rejected, sent[0].Fault.Class)
+		})
+	}
+}
+
+// namelessProxy stands before a node whose refusals name no sector.
+func namelessProxy(t *testing.T, node *devnet.Node) string {
+	t.Helper()
+	names := regexp.MustCompile(`sector \d+`)
+	return altered(t, node, func(_, answer []byte) []byte {
+		if !bytes.Contains(answer, []byte("message execution failed")) {
+			return answer
+		}
+		return names.ReplaceAll(answer, []byte("a sector"))
+	})
 }
 
 // A message lands without the sectors whose allocations were lost meanwhile: its result tells which and why, by codes that mean something else when a message

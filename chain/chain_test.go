@@ -1,6 +1,7 @@
 package chain_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -290,6 +291,25 @@ func proxy(t *testing.T, node *devnet.Node, step func(do func()) error) string {
 		}
 		w.WriteHeader(answer.Code)
 		_, _ = w.Write(answer.Body.Bytes()) // a lost answer is what the client must bear
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// altered stands before the node and changes its answers.
+func altered(t *testing.T, node *devnet.Node, change func(asked, answer []byte) []byte) string {
+	t.Helper()
+	reverse := reverseProxy(t, node)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(asked))
+		answer := httptest.NewRecorder()
+		reverse.ServeHTTP(answer, r)
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(change(asked, answer.Body.Bytes()))
 	}))
 	t.Cleanup(server.Close)
 	return server.URL

@@ -34,16 +34,19 @@ func (s *sending) fit(set []int) []int {
 	return set
 }
 
-// checked finds a message of the set that the node would execute: bad members are taken out with their reasons. It is nil if none is left.
+// checked finds a message of the set that the node would execute: bad members are taken out with their reasons. It is nil if none is left, or those that are
+// go in another message.
 func (s *sending) checked(ctx context.Context, head *lotus.TipSet, set []int) (*quote, error) {
-	for len(set) > 0 {
+	for asked := set; len(set) > 0; {
 		q, err := s.quote(ctx, head, set)
-		switch {
+		switch divisible := outOfGas(err) || errors.Is(err, errShort); {
 		case err == nil:
 			return q, nil
-		case len(set) > 1 && outOfGas(err):
-			set = set[:len(set)/2] // a block has no room for more; the others go in the next message
+		case divisible && len(set) > 1:
+			set = set[:len(set)/2] // a block has no room for more, or the sender no money; the others go in the next message
 			continue
+		case divisible:
+			return nil, s.unpayable(ctx, head, set[0], asked, err)
 		case !isMembers(err):
 			return nil, err
 		}
@@ -61,6 +64,28 @@ func (s *sending) checked(ctx context.Context, head *lotus.TipSet, set []int) (*
 	return nil, nil
 }
 
+// unpayable takes member i out, which alone is too much for a block or for the sender, and where it is the money, those of the set that cost no less. Cheaper
+// ones may go still.
+func (s *sending) unpayable(ctx context.Context, head *lotus.TipSet, i int, set []int, why error) error {
+	need, err := s.locks(ctx, head, i)
+	if err != nil {
+		return err
+	}
+	for _, j := range set {
+		cost, err := s.locks(ctx, head, j)
+		if err != nil {
+			return err
+		}
+		if j != i && (outOfGas(why) || cost.LessThan(need)) {
+			continue
+		}
+		if err := s.takeOut(ctx, j, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // isMembers tells whether a failed estimate is the trouble of a member and not of the whole message.
 func isMembers(err error) bool {
 	var k *nodeFault
@@ -68,39 +93,48 @@ func isMembers(err error) bool {
 }
 
 func outOfGas(err error) bool {
+	if err == nil {
+		return false
+	}
 	exit, executed := exitOf(err)
 	return executed && exit == exitcode.SysErrOutOfGas
 }
 
-// blame finds members that a failed estimate of a set is about: those that its text names or, where it names none, one by bisection, which takes as many
-// estimates as the set can be halved, and one. why is the error that the members get.
+// blame finds members that a failed estimate of a set is about: those that its text names or, where it names none, the last one of the shortest run from the
+// front that fails. That one fails alone or in company of those before it, so that the others can go without it; it is found in as many estimates as the set
+// can be halved, and one. why is the error that the members get.
 func (s *sending) blame(ctx context.Context, head *lotus.TipSet, set []int, why error) (bad []int, _ error, err error) {
-	for whole := true; ; {
-		if whole {
-			if bad := s.named(set, why); len(bad) > 0 {
-				return bad, why, nil
-			}
-			if len(set) == 1 {
-				return set, why, nil
-			}
+	good := 0 // so many from the front do not fail
+	for {
+		if bad := s.named(set, why); len(bad) > 0 {
+			return bad, why, nil
 		}
-		half := set
-		if len(set) > 1 {
-			half = set[:len(set)/2]
+		if len(set) == good+1 {
+			break
 		}
-		_, failed := s.quote(ctx, head, half)
-		switch {
-		case failed == nil && len(set) == 1:
-			// No member is bad alone: the chain has moved on since, or only together they are.
-			return nil, nil, jobs.Failf(jobs.Transient, "batch %s: the estimate of the whole fails, and that of no sector: %w", s.batch, why)
-		case failed == nil:
-			set, whole = set[len(half):], false
-		case !isMembers(failed):
-			return nil, nil, failed
+		half := (good + len(set)) / 2
+		switch _, failed := s.quote(ctx, head, set[:half]); {
+		case failed == nil, outOfGas(failed):
+			good = half
+		case isMembers(failed):
+			set, why = set[:half], failed
 		default:
-			set, why, whole = half, failed, true
+			return nil, nil, failed
 		}
 	}
+	last := set[good:]
+	if good == 0 {
+		return last, why, nil
+	}
+	switch _, alone := s.quote(ctx, head, last); {
+	case alone == nil:
+		why = jobs.Failf(jobs.Transient, "sector %s is refused with others of batch %s and not alone; it goes in another message (%w)", s.meaning(last[0]).ID, s.batch, why)
+	case isMembers(alone):
+		why = alone
+	default:
+		return nil, nil, alone
+	}
+	return last, why, nil
 }
 
 // named gives the members of a set that the text of an error names.

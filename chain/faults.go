@@ -22,6 +22,7 @@ var (
 	errNonceLow  = errors.New("nonce already used")
 	errReplaced  = errors.New("another message used the nonce")
 	errNoKey     = errors.New("the wallet lacks the key")
+	errShort     = errors.New("more is to be paid than there is") // a smaller message may be payable
 	errNotFound  = errors.New("the node has no such message")
 	// errNotDue means that a sector is in no partition: it was terminated.
 	errNotDue = errors.New("in no deadline")

@@ -46,8 +46,8 @@ var rules = []rule{
 	{what: "there is no such actor", text: "actor not found", class: jobs.Rejected, remedy: "check the address, and that the node follows the right network"},
 
 	// Execution: money.
-	{what: "the sender lacks the value", exit: exitcode.SysErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender", all: true},
-	{what: "the miner lacks deposit or pledge", exit: exitcode.ErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender or to the miner", all: true},
+	{what: "the sender lacks the value", exit: exitcode.SysErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender", known: errShort, all: true},
+	{what: "the miner lacks deposit or pledge", exit: exitcode.ErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender or to the miner", known: errShort, all: true},
 	{what: "out of gas", exit: exitcode.SysErrOutOfGas, class: jobs.Transient, all: true},
 	{what: "the sender's nonce or balance changed", exit: exitcode.SysErrSenderStateInvalid, class: jobs.Transient, all: true},
 	// Execution: pre-commit.

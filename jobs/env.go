@@ -354,7 +354,8 @@ type Chain interface {
 	// already there is not sent again. batch is the batch's identity, the same
 	// whenever a lost delivery is repeated. The answer has one entry for each request,
 	// in order. An error means that nothing could be sent now (transient, busy,
-	// funds); a member's own trouble is its Fault, and the others go.
+	// funds); a member's own trouble is its Fault, and the others go. What keeps the last
+	// members of a batch back after the first were sent is their Fault, too.
 	SendPreCommits(ctx context.Context, batch string, rs []PreCommitRequest) ([]Sent, error)
 	// SendCommits sends one aggregated proof where agg is given and that is cheaper;
 	// a nil agg never aggregates.
