@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,13 +88,18 @@ func TestProvesAndAggregates(t *testing.T) {
 		require.Error(t, native.VerifyPoRep(vk, wrong, snark))
 	}
 
-	// One proof four times is an aggregate as good as any.
-	seals, snarks := []jobs.Seal{s, s, s, s}, [][]byte{snark, snark, snark, snark}
+	// One proof many times is an aggregate as good as any. Five are no power of two: the library fills up to eight.
+	for _, n := range []int{5, jobs.MinAggregate} {
+		seals, snarks := slices.Repeat([]jobs.Seal{s}, n), slices.Repeat([][]byte{snark}, n)
+		aggregate, err := p.Aggregate(t.Context(), seals, snarks)
+		require.NoError(t, err)
+		require.NoError(t, p.VerifyAggregate(t.Context(), seals, aggregate))
+		seals[n-1] = wrong
+		require.Error(t, p.VerifyAggregate(t.Context(), seals, aggregate))
+	}
+	seals, snarks := slices.Repeat([]jobs.Seal{s}, 4), slices.Repeat([][]byte{snark}, 4)
 	aggregate, err := p.Aggregate(t.Context(), seals, snarks)
 	require.NoError(t, err)
-	require.NoError(t, p.VerifyAggregate(t.Context(), seals, aggregate))
-
-	require.Error(t, p.VerifyAggregate(t.Context(), []jobs.Seal{s, s, s, wrong}, aggregate))
 	aggregate[len(aggregate)/2] ^= 1
 	require.Error(t, p.VerifyAggregate(t.Context(), seals, aggregate))
 	_, err = p.Aggregate(t.Context(), seals[:3], snarks[:3])

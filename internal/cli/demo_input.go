@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -62,7 +61,7 @@ func (f demoFlags) sectors(input string) (s demoSectors, err error) {
 	}
 	s = demoSectors{data: len(split(uint64(info.Size()), size)), pledged: 1}
 	if f.aggregate {
-		s.pledged = max(s.pledged, miner.MinAggregatedSectors-s.data)
+		s.pledged = max(s.pledged, jobs.MinAggregate-s.data)
 		if s.all() > jobs.MaxAggregate {
 			return s, usage("name a smaller file with --data", "%s takes %d sectors, and an aggregate proves %d at most", input, s.all(), jobs.MaxAggregate)
 		}
