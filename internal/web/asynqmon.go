@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -31,7 +32,8 @@ func (s shared) MakeRedisClient() any { return s.UniversalClient }
 
 // queuesPage mounts asynqmon. Its one HTML page loads fonts from another site and knows no
 // way back; it is served with the first taken out and the second put in, under a policy
-// that names its inline scripts by digest. Styles it makes at run time.
+// that names its inline scripts by digest. Styles it makes at run time. Of a task's ID its
+// script shows what comes before the first dash, for it expects UUIDs; ours are shown whole.
 func (s *site) queuesPage() (http.Handler, error) {
 	mon := asynqmon.New(asynqmon.Options{
 		RootPath: queuesRoot, RedisConnOpt: shared{s.Redis}, ReadOnly: !s.AllowWrites,
@@ -54,7 +56,13 @@ func (s *site) queuesPage() (http.Handler, error) {
 			mon.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/static/"):
 			w.Header().Set("Cache-Control", "private, max-age=86400") // named by content
-			mon.ServeHTTP(w, r)
+			if !strings.HasPrefix(path, "/static/js/main.") || !strings.HasSuffix(path, ".js") {
+				mon.ServeHTTP(w, r)
+				return
+			}
+			script := fetch(mon, r.URL.Path)
+			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+			_, _ = io.WriteString(w, idPrefix.ReplaceAllString(script, "return $1")) // a client that went away needs no answer
 		case isFile.MatchString(path):
 			mon.ServeHTTP(w, r)
 		default: // every other address is the one page's own affair
@@ -68,6 +76,7 @@ func (s *site) queuesPage() (http.Handler, error) {
 var (
 	isFile       = regexp.MustCompile(`^/[a-z0-9-]+\.(ico|png|json|txt)$`)
 	foreignLink  = regexp.MustCompile(`<link[^>]*href="https?://[^>]*>`)
+	idPrefix     = regexp.MustCompile(`return-1===\w\?(\w):\w\.substr\(0,\w\)`) // uuidPrefix, as its build writes it
 	inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 )
 
@@ -83,10 +92,15 @@ type kept struct {
 func (k *kept) Header() http.Header { return k.header }
 func (*kept) WriteHeader(int)       {}
 
-func indexOf(mon http.Handler) ([]byte, error) {
+// fetch has asynqmon serve a file.
+func fetch(mon http.Handler, path string) string {
 	answer := &kept{header: http.Header{}}
-	mon.ServeHTTP(answer, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: queuesRoot + "/"}})
-	page := answer.String()
+	mon.ServeHTTP(answer, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
+	return answer.String()
+}
+
+func indexOf(mon http.Handler) ([]byte, error) {
+	page := fetch(mon, queuesRoot+"/")
 	if !strings.Contains(page, "</head>") || !strings.Contains(page, "</body>") {
 		return nil, errors.New("web: asynqmon has no page that could be served")
 	}

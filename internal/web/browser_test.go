@@ -143,6 +143,7 @@ func TestBrowserShowsAsynqmon(t *testing.T) {
 
 	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(v.url+"/queues/queues/sdr.h1?status=active")))
 	eventually(t, ctx, `document.body.innerText.includes("s-t01000-18 · sdr · attempt 1")`)
+	eventually(t, ctx, `document.body.innerText.includes("s-t01000-18.sdr.f1.a1.d1")`)
 	picture(t, ctx, "asynqmon-tasks.png")
 	open(t, ctx, v.url+"/machines")
 	requireNothingRefused(t, ctx)
