@@ -160,6 +160,15 @@ func TestPendingTaskMovesWhenItsLaneIsGone(t *testing.T) {
 	a, _ = Decide(r, f, p)
 	s, ok = a.Event.(Scheduled)
 	require.False(t, ok && s.Stage == C2, "a task at work on a draining lane may finish")
+
+	f.Workers[0].Lanes = append(f.Workers[0].Lanes[:0:0], f.Workers[0].Lanes...)
+	for i := range f.Workers[0].Lanes {
+		f.Workers[0].Lanes[i].Unfit = "no GPU is seen"
+	}
+	_, why := route(RowOf(C2), r, f)
+	require.Contains(t, why.Text, "c2 waits for a worker: no live worker has a fit gpu lane: h1/")
+	require.Contains(t, why.Text, " took it out (no GPU is seen), h2/")
+	require.Contains(t, why.Text, " is drained (lpseal machines resume h2/")
 }
 
 // TestRemedies is design §5's table, for every stage and class.

@@ -185,7 +185,8 @@ func (w Worker) Owner() string { return w.Name() + "@" + w.Run }
 
 // Path is a sealing or storage path that a worker serves.
 type Path struct {
-	ID       string `json:"id"` // from sectorstore.json
+	ID       string `json:"id"`            // from sectorstore.json
+	Dir      string `json:"dir,omitempty"` // where the host has it
 	CanSeal  bool   `json:"can_seal"`
 	CanStore bool   `json:"can_store"`
 	// Capacity is how many bytes may be promised to sectors: on a sealing path what is

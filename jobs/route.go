@@ -3,6 +3,7 @@ package jobs
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // route chooses the queue for a stage, or says why there is none.
@@ -87,7 +88,28 @@ func anywhere(row *Row, f *Facts) (Queue, Reason) {
 			return q, Reason{}
 		}
 	}
-	return Queue{}, Reason{Text: fmt.Sprintf("%s waits for a worker: no live worker has a fit %s lane", row.Stage, row.Classes[0])}
+	return Queue{}, Reason{Text: fmt.Sprintf("%s waits for a worker: no live worker has a fit %s lane%s", row.Stage, row.Classes[0], TakenOut(f.Workers, row.Classes[0]))}
+}
+
+// TakenOut tells which workers have lanes of a class that take no work, and why, to be put
+// behind a sentence that says that none does: empty if no worker has one at all.
+func TakenOut(workers []Worker, class Class) string {
+	var out []string
+	for _, w := range workers {
+		if w.Draining && slices.ContainsFunc(w.Lanes, func(l Lane) bool { return l.Class == class }) {
+			out = append(out, fmt.Sprintf("%s is drained (lpseal machines resume %s)", w.Name(), w.Name()))
+			continue
+		}
+		for _, l := range w.Lanes {
+			if l.Class == class && l.Unfit != "" {
+				out = append(out, fmt.Sprintf("%s took it out (%s)", w.Name(), l.Unfit))
+			}
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(out, ", ")
 }
 
 // atHome finds a lane on a host that serves the sector's sealing path.
@@ -108,7 +130,10 @@ func atHome(row *Row, home string, f *Facts) (Queue, Reason) {
 	}) {
 		return Queue{}, Reason{Text: fmt.Sprintf("%s waits for the host of path %s: no live worker serves it", row.Stage, home)}
 	}
-	return Queue{}, Reason{Text: fmt.Sprintf("%s waits for a lane: no worker that serves path %s has a fit %s lane", row.Stage, home, row.Classes[0])}
+	there := slices.DeleteFunc(slices.Clone(f.Workers), func(w Worker) bool {
+		return !slices.ContainsFunc(w.Paths, func(p Path) bool { return p.ID == home })
+	})
+	return Queue{}, Reason{Text: fmt.Sprintf("%s waits for a lane: no worker that serves path %s has a fit %s lane%s", row.Stage, home, row.Classes[0], TakenOut(there, row.Classes[0]))}
 }
 
 // choosePath finds the sealing path for a new sector: most free space wins, among

@@ -162,7 +162,7 @@ func (d *doctor) servers(ctx context.Context) {
 		case class == jobs.ClassChain:
 			d.warn("workers", "systemctl start lpseal-scheduler", "no scheduler is live: nothing moves on")
 		default:
-			d.warn("workers", "add a lane to worker.lanes of a host and start its worker", "no live worker has a fit %s lane", class)
+			d.warn("workers", "add a lane to worker.lanes of a host and start its worker", "no live worker has a fit %s lane%s", class, jobs.TakenOut(workers, class))
 		}
 	}
 	if len(classes) == len(jobs.Classes) {

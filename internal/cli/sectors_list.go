@@ -24,7 +24,7 @@ type sectorLine struct {
 	Since   time.Time     `json:"since"`
 	Pieces  int           `json:"pieces"`
 	Home    string        `json:"home,omitempty"`
-	Text    string        `json:"text,omitempty"` // a hold's reason, a fault, or progress
+	Text    string        `json:"text,omitempty"` // a hold's reason, a fault, progress, or what it waits for
 	Created time.Time     `json:"created"`
 }
 
@@ -192,8 +192,12 @@ func lineOf(r *jobs.Record) sectorLine {
 	if r.NotProven != nil {
 		line.Text, line.Since = r.NotProven.Text, r.NotProven.Since
 	}
-	if r.Hold != nil && r.Outcome == jobs.Open {
+	switch {
+	case r.Outcome != jobs.Open:
+	case r.Hold != nil:
 		line.Text, line.Since = r.Hold.Reason, r.Hold.Since
+	case len(line.Stages) == 0 && line.Text == "":
+		line.Text = r.WaitsFor()
 	}
 	return line
 }
@@ -209,7 +213,7 @@ func (c *cluster) fillProgress(ctx context.Context, lines []sectorLine) error {
 		return err
 	}
 	for i := range lines {
-		if lines[i].Text != "" || lines[i].State != "open" {
+		if len(lines[i].Stages) == 0 || lines[i].Text != "" || lines[i].State != "open" {
 			continue
 		}
 		var parts []string

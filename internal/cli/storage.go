@@ -112,10 +112,10 @@ func (a *app) storageListCmd() *cobra.Command {
 				}
 			}
 			return a.emit(lines, func(w io.Writer) error {
-				return tableOr(w, "no live worker serves a path: lpseal storage attach makes one, and worker.paths names it", "PATH\tHOST\tFOR\tCAPACITY\tFREE\tRESERVED\tSECTORS", func(row func(string, ...any)) {
+				return tableOr(w, "no live worker serves a path: lpseal storage attach makes one, and worker.paths names it", "PATH\tHOST\tFOR\tCAPACITY\tFREE\tRESERVED\tSECTORS\tFOLDER", func(row func(string, ...any)) {
 					for _, l := range lines {
-						row("%s\t%s\t%s\t%s\t%s\t%s\t%d", l.ID, l.Host, purpose(l.Path), humanize.IBytes(l.Capacity),
-							humanize.IBytes(l.Free), humanize.IBytes(l.Reserved), l.Sectors)
+						row("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", l.ID, l.Host, purpose(l.Path), humanize.IBytes(l.Capacity),
+							humanize.IBytes(l.Free), humanize.IBytes(l.Reserved), l.Sectors, or(l.Dir, "-"))
 					}
 				})
 			})

@@ -185,7 +185,7 @@ func (p *root) describe() (jobs.Path, error) {
 	if p.meta.MaxStorage != 0 {
 		capacity = min(capacity, p.meta.MaxStorage)
 	}
-	return jobs.Path{ID: p.meta.ID, CanSeal: p.meta.CanSeal, CanStore: p.meta.CanStore, Capacity: capacity, Free: fsys.free, Weight: p.meta.Weight}, nil
+	return jobs.Path{ID: p.meta.ID, Dir: p.dir, CanSeal: p.meta.CanSeal, CanStore: p.meta.CanStore, Capacity: capacity, Free: fsys.free, Weight: p.meta.Weight}, nil
 }
 
 // accepts says whether the path's owner lets it store files of a miner.

@@ -23,6 +23,7 @@ func TestInitWritesWhatLotusReads(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new", "path")
 	p, err := Init(dir, PathOptions{CanSeal: true, CanStore: true, Capacity: 12345, Weight: 7})
+	require.Equal(t, dir, p.Dir)
 	require.NoError(t, err)
 	b, err := os.ReadFile(filepath.Join(dir, "sectorstore.json"))
 	require.NoError(t, err)

@@ -139,23 +139,5 @@ func remark(r *jobs.Record, cells []cell) string {
 	case len(queued) > 0:
 		return strings.Join(queued, ", ")
 	}
-	return waitsFor(r)
-}
-
-// waitsFor reads from the record alone what an idle sector waits for; the sector's own
-// page asks the scheduler.
-func waitsFor(r *jobs.Record) string {
-	switch {
-	case r.Home == "":
-		return "waits for a place"
-	case r.Stage(jobs.Commit).State == jobs.Done && r.Activation == 0:
-		return "commit sent, waits to land"
-	case r.Stage(jobs.PreCommit).State == jobs.Done && !r.PreCommitted():
-		return "pre-commit sent, waits to land"
-	case r.PreCommitted() && r.Activation == 0 && r.Seed.Value == nil:
-		return "waits for the seed"
-	case r.Stage(jobs.Finalize).State == jobs.Done:
-		return "committed, waits for its first proof"
-	}
-	return "waits for the next poll"
+	return r.WaitsFor()
 }

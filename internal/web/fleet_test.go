@@ -350,7 +350,7 @@ func (f *fleet) workers() {
 				{Class: jobs.ClassGPU, GPU: "rtx4090", Device: "0", Width: 1, Busy: 1, Loaded: 1, Prover: "filcrypto"},
 			},
 			Paths: []jobs.Path{
-				{ID: "nvme-" + host, CanSeal: true, Capacity: 14 * tib, Free: 6 * tib},
+				{ID: "nvme-" + host, Dir: "/mnt/nvme0/seal", CanSeal: true, Capacity: 14 * tib, Free: 6 * tib},
 				{ID: "hdd-" + host, CanStore: true, Capacity: 180 * tib, Free: 97 * tib},
 			},
 		}

@@ -107,8 +107,8 @@ func queueLines(workers []jobs.Worker, load map[string]int) []queueLine {
 				}
 			}
 		}
-		if _, scheduler := lanesOf([]jobs.Worker{w}, jobs.ClassChain); scheduler > 0 {
-			line := at(jobs.SchedulerQueue) // whoever serves chain polls, too, and no drain ends that
+		if schedules(w) {
+			line := at(jobs.SchedulerQueue)
 			line.Width += queue.SchedulerWidth
 			line.Served = append(line.Served, w.Name())
 		}

@@ -42,6 +42,25 @@ func TestPipelineShowsWhereEverySectorIs(t *testing.T) {
 	require.Less(t, strings.Index(got, "s-t01000-28"), strings.Index(got, "s-t01000-4 "), "finished sectors come after open ones")
 }
 
+// A drained lane takes no work: a stage that has no other says so.
+func TestPipelineSaysThatLanesAreDrained(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.workers()
+	for _, host := range []string{"h1", "h2"} {
+		require.NotContains(t, f.serve(nil).page("/"), "Nobody takes")
+		require.NoError(t, f.store.SetDraining(f.ctx, host+"/main", true))
+	}
+	got := f.serve(nil).page("/")
+	require.Contains(t, got, "sdr sdr 6/0")
+	require.Contains(t, got, "Nobody takes sdr work: h1/main is drained (lpseal machines resume h1/main), h2/main is drained (lpseal machines resume h2/main) Machines")
+	require.NotContains(t, got, "No scheduler is live")
+	require.NoError(t, f.store.SetDraining(f.ctx, "h0/scheduler", true))
+	got = f.serve(nil).page("/")
+	require.Contains(t, got, "Nobody takes chain work: h0/scheduler is drained")
+	require.NotContains(t, got, "No scheduler is live", "it polls")
+}
+
 // shown lists the sectors that a page has rows of.
 func shown(body string) (ids []string) {
 	for _, m := range regexp.MustCompile(`<tr id="(s-t0\d+-\d+)"`).FindAllStringSubmatch(body, -1) {
@@ -324,8 +343,8 @@ func TestMachinesShowLanesPathsAndQueues(t *testing.T) {
 		"h2/main draining",
 		"h3/gpu0 unfit",
 		"no GPU is seen by the prover: look at nvidia-smi",
-		"nvme-h1 seal 40% 5.7 TiB promised of 14 TiB · 6.0 TiB free on disk",
-		"at work: s-t01000-18.sdr.f1.a1",
+		"/mnt/nvme0/seal seal 40% 5.7 TiB promised of 14 TiB · 6.0 TiB free on disk",
+		"hdd-h1 store", "at work on h1: s-t01000-18.sdr.f1.a1",
 		"gpu.any.rtx4090 0 1 h1/main", // h2 drains
 		"cpu.h9 1 nobody: these tasks wait until a worker serves it",
 		"gpu.h3.rtx3090 0 –",

@@ -262,17 +262,28 @@ func columns(t *tally, workers []jobs.Worker) []column {
 	return out
 }
 
-// lanesOf sums the fit lanes of a class.
+// lanesOf sums the lanes of a class that take work; what a drained worker has in hand counts
+// as busy.
 func lanesOf(workers []jobs.Worker, class jobs.Class) (busy, width int) {
 	for _, w := range workers {
 		for _, l := range w.Lanes {
-			if l.Class == class && l.Unfit == "" {
-				busy, width = busy+l.Busy, width+l.Width
+			if l.Class != class || l.Unfit != "" {
+				continue
+			}
+			if busy += l.Busy; !w.Draining {
+				width += l.Width
 			}
 		}
 	}
 	return busy, width
 }
+
+func hasLane(w jobs.Worker, class jobs.Class) bool {
+	return slices.ContainsFunc(w.Lanes, func(l jobs.Lane) bool { return l.Class == class })
+}
+
+// schedules says that a worker is a scheduler's: it polls, and no drain ends that.
+func schedules(w jobs.Worker) bool { return hasLane(w, jobs.ClassChain) }
 
 // alarm is something that keeps the whole fleet from working, and where to look.
 type alarm struct{ Text, Page, Link string }
@@ -285,8 +296,14 @@ func alarms(t *tally, workers []jobs.Worker) []alarm {
 	}
 	if len(workers) == 0 {
 		say("No worker is live: nothing is sealed. Start one with: lpseal worker")
-	} else if _, chain := lanesOf(workers, jobs.ClassChain); chain == 0 {
+	} else if !slices.ContainsFunc(workers, schedules) {
 		say("No scheduler is live: sectors do not move on. Start one with: lpseal scheduler")
+	}
+	for _, class := range jobs.Classes {
+		drained := slices.ContainsFunc(workers, func(w jobs.Worker) bool { return w.Draining && hasLane(w, class) })
+		if _, width := lanesOf(workers, class); width == 0 && drained {
+			say("Nobody takes %s work%s", class, jobs.TakenOut(workers, class))
+		}
 	}
 	for _, w := range workers {
 		for _, l := range w.Lanes {
