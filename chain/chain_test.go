@@ -274,6 +274,13 @@ func (j crashingJournal) Swap(ctx context.Context, key string, old, next []byte)
 	return ok, err
 }
 
+func (j crashingJournal) Delete(ctx context.Context, key string, old []byte) (ok bool, err error) {
+	if crashed := j.crash.step(func() { ok, err = j.Journal.Delete(ctx, key, old) }); crashed != nil {
+		return false, crashed
+	}
+	return ok, err
+}
+
 // crashingProxy stands before the node and dies with the process.
 func crashingProxy(t *testing.T, node *devnet.Node, c *crash) string { return proxy(t, node, c.step) }
 

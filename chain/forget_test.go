@@ -29,6 +29,7 @@ func TestForgettable(t *testing.T) {
 	}
 	zero := big.Zero()
 	msg := &lotus.Message{To: minerAddress(1000), From: minerAddress(1001), Value: zero, GasFeeCap: zero, GasPremium: zero}
+	miner := map[string]string{"old": "1000", "new": "2000"}
 	for name, at := range map[string]abi.ChainEpoch{"old": long, "new": lately} {
 		put("message/confirmed-"+name+"/1", &entry{State: jobs.MessageConfirmed, Height: at})
 		put("message/pending-"+name+"/1", &entry{State: jobs.MessagePushed, Signed: &lotus.SignedMessage{Message: *msg, Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{1}}}, SignedAt: at})
@@ -38,21 +39,33 @@ func TestForgettable(t *testing.T) {
 		put("message/asked-"+name+"/1", &entry{State: jobs.MessageJournaled, Asked: msg, OpenedAt: at})
 		put("message/open-"+name+"/1", &entry{OpenedAt: at})
 		put("fill/f1abc/"+name, &entry{State: jobs.MessageConfirmed, Height: at})
-		for _, of := range []string{"confirmed", "pending", "elsewhere", "asked", "open", "lost"} {
-			put(fmt.Sprintf("precommit/%s-%s/f1", of, name), claim{Message: "message/" + of + "-" + name + "/1", At: at})
+		for n, of := range []string{"confirmed", "pending", "elsewhere", "asked", "open", "lost"} {
+			put(fmt.Sprintf("precommit/s-t0%s-%d/f1", miner[name], n), claim{Message: "message/" + of + "-" + name + "/1", At: at})
 		}
-		put("commit/closed-"+name+"/f1", claim{Closed: true, At: at})
+		put("commit/s-t0"+miner[name]+"-6/f1", claim{Closed: true, At: at})
 	}
-	put("commit/settled-later/f1", claim{Message: "message/confirmed-new/1", At: long})
+	put("commit/s-t01000-7/f1", claim{Message: "message/confirmed-new/1", At: long})
+	members := []jobs.Meaning{{ID: jobs.SectorID{Miner: 1000, Number: 8}}, {ID: jobs.SectorID{Miner: 1000, Number: 9}}}
+	put("message/open-sector/1", &entry{State: jobs.MessageConfirmed, Height: long, Members: members})
+	for _, n := range []int{8, 9} {
+		put(fmt.Sprintf("precommit/s-t01000-%d/f1", n), claim{Message: "message/open-sector/1", At: long})
+	}
 	put(senderKey(msg.From), &sender{Next: 2, Reserved: map[uint64]reservation{0: {Meaning: "message/pending-old/1"}}})
 	put("message/newest/1", &entry{State: jobs.MessageConfirmed, Height: now})
 
-	keys := forgettable(entries)
+	require.Equal(t, now, newest(entries))
+	open := jobs.SectorID{Miner: 1000, Number: 9}
+	keys := forgettable(entries, now, func(id jobs.SectorID) bool { return id != open })
 	slices.Sort(keys)
-	require.Equal(t, []string{
-		"commit/closed-old/f1", "fill/f1abc/old", "message/confirmed-old/1", "message/elsewhere-old/1", "message/open-old/1",
-		"precommit/confirmed-old/f1", "precommit/elsewhere-old/f1", "precommit/lost-old/f1", "precommit/open-old/f1",
-	}, keys)
+	want := []string{
+		"commit/s-t01000-6/f1",
+		"fill/f1abc/old", "message/confirmed-old/1", "message/elsewhere-old/1", "message/open-old/1",
+		"precommit/s-t01000-0/f1", "precommit/s-t01000-2/f1", "precommit/s-t01000-4/f1", "precommit/s-t01000-5/f1", "precommit/s-t01000-8/f1",
+	}
+	require.Equal(t, want, keys)
+	keys = forgettable(entries, now, func(jobs.SectorID) bool { return true })
+	slices.Sort(keys)
+	require.Equal(t, slices.Sorted(slices.Values(append(want, "message/open-sector/1", "precommit/s-t01000-9/f1"))), keys)
 }
 
 // A journal into which sectors are written for years stays as large as a month of them.

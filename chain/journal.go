@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/lpseal/lpseal/jobs"
 )
 
 // Journal keeps what was sent, under keys such as "precommit/s-t01000-42/f1" and "sender/t1…". Values are JSON. A write is durable
@@ -20,6 +22,8 @@ type Journal interface {
 	Get(ctx context.Context, keys ...string) ([][]byte, error)
 	// Swap writes next if the value is old, and tells whether it did. A nil old means that the key must be absent.
 	Swap(ctx context.Context, key string, old, next []byte) (bool, error)
+	// Delete takes the key out if its value is old, and tells whether it did.
+	Delete(ctx context.Context, key string, old []byte) (bool, error)
 	// List gives all entries whose key starts with prefix.
 	List(ctx context.Context, prefix string) (map[string][]byte, error)
 }
@@ -36,10 +40,19 @@ type FileJournal struct {
 	compact int64 // the size at which the file is rewritten
 }
 
-// line is one write in the file.
+// line is one write in the file; the value null takes the key out.
 type line struct {
 	Key   string
 	Value json.RawMessage
+}
+
+// into does the write.
+func (l line) into(entries map[string][]byte) {
+	if len(l.Value) == 0 || string(l.Value) == "null" {
+		delete(entries, l.Key)
+		return
+	}
+	entries[l.Key] = bytes.Clone(l.Value)
 }
 
 // compactAbove is the size below which a file is never rewritten. A rewritten one may double first, so that a write costs a constant on average.
@@ -81,7 +94,7 @@ func (j *FileJournal) load() error {
 		if err := json.Unmarshal(text, &l); err != nil {
 			return fmt.Errorf("line %d is damaged: %w; restore the file or move it away after checking that no message is pending", n+1, err)
 		}
-		j.entries[l.Key] = l.Value
+		l.into(j.entries)
 	}
 	j.size = int64(whole)
 	return nil
@@ -122,24 +135,34 @@ func (j *FileJournal) Swap(_ context.Context, key string, old, next []byte) (boo
 	if ok != (old != nil) || !bytes.Equal(now, old) {
 		return false, nil
 	}
-	return true, j.put(key, next)
+	return true, j.put(line{key, next})
 }
 
-func (j *FileJournal) put(key string, value []byte) error {
-	text, err := json.Marshal(line{key, value})
+// Delete implements Journal.
+func (j *FileJournal) Delete(_ context.Context, key string, old []byte) (bool, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if now, ok := j.entries[key]; !ok || !bytes.Equal(now, old) {
+		return false, nil
+	}
+	return true, j.put(line{Key: key})
+}
+
+func (j *FileJournal) put(l line) error {
+	text, err := json.Marshal(l)
 	if err != nil {
-		return fmt.Errorf("message journal: %s: %w", key, err)
+		return fmt.Errorf("message journal: %s: %w", l.Key, err)
 	}
 	text = append(text, '\n')
 	if _, err := j.file.Write(text); err != nil {
 		// Half a line must not join the next one.
-		return errors.Join(fmt.Errorf("message journal: %s: %w", key, err), j.file.Truncate(j.size))
+		return errors.Join(fmt.Errorf("message journal: %s: %w", l.Key, err), j.file.Truncate(j.size))
 	}
 	if err := j.file.Sync(); err != nil {
-		return fmt.Errorf("message journal: %s: %w", key, err)
+		return fmt.Errorf("message journal: %s: %w", l.Key, err)
 	}
 	j.size += int64(len(text))
-	j.entries[key] = bytes.Clone(value)
+	l.into(j.entries)
 	if j.size > j.compact {
 		return j.rewrite()
 	}
@@ -148,7 +171,8 @@ func (j *FileJournal) put(key string, value []byte) error {
 
 // rewrite makes a file of the entries that count and puts it in the old one's place.
 func (j *FileJournal) rewrite() error {
-	for _, key := range forgettable(j.entries) {
+	everybody := func(jobs.SectorID) bool { return true } // the shared journal has what open sectors need
+	for _, key := range forgettable(j.entries, newest(j.entries), everybody) {
 		delete(j.entries, key)
 	}
 	var all bytes.Buffer
@@ -230,6 +254,25 @@ func (m mirror) Swap(ctx context.Context, key string, old, next []byte) (bool, e
 			return true, err
 		}
 	}
+}
+
+// Delete takes the copy away first: one that stayed alone would be put back.
+func (m mirror) Delete(ctx context.Context, key string, old []byte) (bool, error) {
+	for {
+		now, err := m.disk.Get(ctx, key)
+		if err != nil {
+			return false, err
+		}
+		if now[0] == nil {
+			break
+		}
+		if done, err := m.disk.Delete(ctx, key, now[0]); err != nil {
+			return false, err
+		} else if done {
+			break
+		}
+	}
+	return m.shared.Delete(ctx, key, old)
 }
 
 func (m mirror) List(ctx context.Context, prefix string) (map[string][]byte, error) {

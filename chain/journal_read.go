@@ -25,7 +25,7 @@ func ReadFileJournal(path string) (Journal, error) {
 		if err := json.Unmarshal(text, &l); err != nil {
 			return nil, fmt.Errorf("message journal %s: line %d is damaged: %w", path, n+1, err)
 		}
-		entries[l.Key] = l.Value
+		l.into(entries)
 	}
 	return entries, nil
 }
@@ -55,6 +55,11 @@ func (s snapshot) List(_ context.Context, prefix string) (map[string][]byte, err
 
 // Swap implements Journal: it refuses.
 func (s snapshot) Swap(_ context.Context, key string, _, _ []byte) (bool, error) {
+	return false, errors.New("message journal: entry " + key + ": it was opened for reading")
+}
+
+// Delete implements Journal: it refuses.
+func (s snapshot) Delete(_ context.Context, key string, _ []byte) (bool, error) {
 	return false, errors.New("message journal: entry " + key + ": it was opened for reading")
 }
 

@@ -229,9 +229,19 @@ func (l Ledger) Find(ctx context.Context, name string) (*Tracked, error) {
 	return nil, nil
 }
 
-// gather reads from the shared journal, and from disks what the shared one has no entry for.
+// Forgotten is the epoch before which messages were settled that the shared journal no longer has; 0 while it has all.
+func (l Ledger) Forgotten(ctx context.Context) (abi.ChainEpoch, error) {
+	before, _, err := messages{l.Shared}.forgotten(ctx)
+	return max(0, before), err
+}
+
+// gather reads from the shared journal, and from disks what the shared one lost.
 func (l Ledger) gather(ctx context.Context, read func(messages) ([]Tracked, error)) ([]Tracked, error) {
 	out, err := read(messages{l.Shared})
+	if err != nil {
+		return nil, err
+	}
+	before, _, err := messages{l.Shared}.forgotten(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +259,7 @@ func (l Ledger) gather(ctx context.Context, read func(messages) ([]Tracked, erro
 			return nil, err
 		}
 		for i, t := range found {
-			if values[i] == nil {
+			if values[i] == nil && max(t.Settled, t.Pushed, t.Signed) >= before {
 				t.DiskOnly = true
 				out = append(out, t)
 			}

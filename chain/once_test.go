@@ -45,6 +45,17 @@ func (m *memory) Swap(_ context.Context, key string, old, next []byte) (bool, er
 	return true, nil
 }
 
+func (m *memory) Delete(_ context.Context, key string, old []byte) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, ok := m.entries[key]
+	if !ok || !bytes.Equal(now, old) {
+		return false, nil
+	}
+	delete(m.entries, key)
+	return true, nil
+}
+
 func (m *memory) List(_ context.Context, prefix string) (map[string][]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -17,6 +17,8 @@ const (
 	sweepPause = 250 * time.Millisecond
 	// spaceEvery is how often reservations are compared with records.
 	spaceEvery = 2 * time.Minute
+	// forgetEvery is how often the journal of messages is searched for what nothing depends on.
+	forgetEvery = 6 * time.Hour
 )
 
 // chore is upkeep that one of many schedulers does once in a while.
@@ -31,6 +33,7 @@ func (s *Scheduler) chores() []chore {
 		{"sweep", sweepEvery, s.sweepIndexes},
 		{"space", spaceEvery, s.sweepSpace},
 		{"deals", s.period, s.PackDeals},
+		{"messages", forgetEvery, s.forgetMessages},
 	}
 }
 
@@ -105,6 +108,24 @@ func (s *Scheduler) sweepSpace(ctx context.Context) error {
 	if dropped > 0 {
 		s.metrics.mended.WithLabelValues("reservation").Add(float64(dropped))
 		s.log.Info("space given back that no sector needs", "reservations", dropped)
+	}
+	return err
+}
+
+// forgetful is a chain client that keeps a journal of what it sent.
+type forgetful interface {
+	Forget(ctx context.Context, ended func(context.Context, []jobs.SectorID) (map[jobs.SectorID]bool, error)) (int, error)
+}
+
+// forgetMessages has the journal of messages forget what nothing can depend on any more.
+func (s *Scheduler) forgetMessages(ctx context.Context) error {
+	journal, ok := s.chain.(forgetful)
+	if !ok {
+		return nil
+	}
+	n, err := journal.Forget(ctx, s.store.Ended)
+	if n > 0 {
+		s.log.Info("messages forgotten that no sector depends on", "entries", n)
 	}
 	return err
 }

@@ -49,6 +49,8 @@ type messageList struct {
 	Head     abi.ChainEpoch  `json:"head,omitempty"` // 0: the node did not answer
 	Messages []chain.Tracked `json:"messages"`
 	Matched  int             `json:"matched"`
+	// Forgotten: of messages that were settled before this epoch only those are listed that a sector in the pipeline depends on. 0: all are.
+	Forgotten abi.ChainEpoch `json:"forgotten,omitempty"`
 }
 
 func (a *app) messagesListCmd() *cobra.Command {
@@ -59,7 +61,9 @@ func (a *app) messagesListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List messages that are not settled; with --all the settled ones after them",
-		Args:  args(),
+		Long: "List messages that are not settled; with --all the settled ones after them, as far back as they are kept: those of sectors in the pipeline, and any other for " +
+			"31 days at 30 s an epoch after it was settled.",
+		Args: args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			ledger, err := c.ledger()
 			if err != nil {
@@ -72,6 +76,11 @@ func (a *app) messagesListCmd() *cobra.Command {
 			var l messageList
 			if l.Messages, err = read(ctx); err != nil {
 				return err
+			}
+			if all {
+				if l.Forgotten, err = ledger.Forgotten(ctx); err != nil {
+					return err
+				}
 			}
 			if l.Matched = len(l.Messages); limit > 0 && l.Matched > limit {
 				l.Messages = l.Messages[:limit]
@@ -116,6 +125,9 @@ func printMessages(w io.Writer, l messageList, none string) error {
 	})
 	if n := l.Matched - len(l.Messages); n > 0 {
 		fmt.Fprintf(w, "… %d more; --limit 0 prints all\n", n)
+	}
+	if l.Forgotten > 0 {
+		fmt.Fprintf(w, "what was settled before epoch %d is listed only where a sector in the pipeline depends on it\n", l.Forgotten)
 	}
 	return err
 }

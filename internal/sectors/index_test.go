@@ -121,4 +121,11 @@ func testAnyOpen(b *bench) {
 	require.False(b, open(c, c), "other than this one")
 	b.apply(c, jobs.Finished{Outcome: jobs.Committed})
 	require.False(b, open(a, c), "it has left the pipeline")
+
+	newer := b.create(3).ID
+	require.NoError(b, b.rdb.HSet(b.ctx, key(newer), "colour", "red").Err())
+	absent := sector(4)
+	ended, err := b.store.Ended(b.ctx, []jobs.SectorID{a, c, newer, absent})
+	require.NoError(b, err)
+	require.Equal(b, map[jobs.SectorID]bool{a: false, c: true, newer: false, absent: true}, ended)
 }

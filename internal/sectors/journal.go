@@ -85,6 +85,33 @@ func (j *Journal) Swap(ctx context.Context, key string, old, next []byte) (bool,
 	return swapped == 1, nil
 }
 
+// dropScript takes an entry away if its value is still the one expected. The answer repeats itself
+// but for an entry that was taken away before.
+//
+//	KEYS entry
+//	ARGV value expected
+var dropScript = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 'value') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+`)
+
+// Delete takes the key out if its value is old, and tells whether it did. What is left of it in
+// the index names nothing.
+func (j *Journal) Delete(ctx context.Context, key string, old []byte) (bool, error) {
+	dropped, err := dropScript.Run(ctx, j.store.rdb, []string{messageKey(key)}, old).Int()
+	if err != nil {
+		return false, fmt.Errorf("message journal: delete %s: %w", key, err)
+	}
+	if dropped == 0 {
+		return false, nil
+	}
+	// Whoever writes it anew in between is indexed again by the sweep.
+	if err := j.store.rdb.ZRem(ctx, messagesKey, key).Err(); err != nil {
+		return true, fmt.Errorf("message journal: unindex %s: %w", key, err)
+	}
+	return true, nil
+}
+
 // List gives all entries whose key starts with prefix.
 func (j *Journal) List(ctx context.Context, prefix string) (map[string][]byte, error) {
 	span := &redis.ZRangeBy{Min: "-", Max: "+"}

@@ -42,6 +42,23 @@ func testJournal(b *bench) {
 	require.Len(b, list(""), 2)
 	require.Empty(b, list("commit/"))
 
+	remove := func(key, old string) bool {
+		b.Helper()
+		ok, err := j.Delete(b.ctx, key, []byte(old))
+		require.NoError(b, err)
+		return ok
+	}
+	require.True(b, swap(c, "", `{}`))
+	require.False(b, remove(c, `{"n":1}`), "somebody wrote meanwhile")
+	require.True(b, remove(c, `{}`))
+	require.False(b, remove(c, `{}`))
+	require.Len(b, list(""), 2)
+	left, err := b.rdb.ZCard(b.ctx, "lpseal:messages").Result()
+	require.NoError(b, err)
+	require.EqualValues(b, 2, left)
+	require.True(b, swap(c, "", `{}`), "the key is free")
+	require.True(b, remove(c, `{}`))
+
 	require.NoError(b, b.rdb.Del(b.ctx, "lpseal:messages").Err())
 	require.Equal(b, 2, b.sweep().Names)
 	require.Len(b, list(""), 2)

@@ -43,3 +43,21 @@ func (s *Store) AnyOpen(ctx context.Context, but jobs.SectorID, fits func(*jobs.
 	}
 	return false, nil
 }
+
+// Ended says which of some sectors have left the pipeline, or have no record. One that cannot be
+// read has not: it may be a newer lpseal's.
+func (s *Store) Ended(ctx context.Context, ids []jobs.SectorID) (map[jobs.SectorID]bool, error) {
+	records, err := s.LoadMany(ctx, ids)
+	unreadable := &UnreadableError{}
+	if err != nil && !errors.As(err, &unreadable) {
+		return nil, fmt.Errorf("which of %d sectors have ended: %w", len(ids), err)
+	}
+	ended := make(map[jobs.SectorID]bool, len(ids))
+	for i, r := range records {
+		ended[ids[i]] = r == nil || r.Outcome != jobs.Open
+	}
+	for _, id := range unreadable.IDs {
+		ended[id] = false
+	}
+	return ended, nil
+}
