@@ -24,7 +24,9 @@ type demoAggregate struct {
 	Message string `json:"message"`
 	Proofs  int    `json:"proofs"`
 	Bytes   int    `json:"bytes"` // of the aggregate
-	GasUsed int64  `json:"gas_used"`
+	GasUsed int64  `json:"gas_used"` // to execute it
+	// PlainGas is what a message with the sectors' own proofs takes in its place.
+	PlainGas int64 `json:"plain_gas"`
 	// Refused are the exit codes of the same message with something changed.
 	Refused map[string]exitcode.ExitCode `json:"refused"`
 }
@@ -53,8 +55,9 @@ func (w *demoWorld) aggregate(ctx context.Context, ids []jobs.SectorID) (*demoAg
 	if err != nil {
 		return nil, err
 	}
-	name := records[0].Stage(jobs.Commit).Message
+	name, proofs := records[0].Stage(jobs.Commit).Message, map[abi.SectorNumber][]byte{}
 	for _, r := range records {
+		proofs[r.ID.Number] = r.PoRep
 		if other := r.Stage(jobs.Commit).Message; other != name {
 			return nil, fmt.Errorf("%s was proven by message %s, and %s by %s: the proofs were not joined", ids[0], name, r.ID, other)
 		}
@@ -69,15 +72,16 @@ func (w *demoWorld) aggregate(ctx context.Context, ids []jobs.SectorID) (*demoAg
 		return nil, err
 	}
 	defer hangUp()
-	out, err := node.aggregate(ctx, message, ids)
+	out, err := node.aggregate(ctx, message, proofs)
 	if err != nil {
 		return nil, fmt.Errorf("message %s: %w", message, err)
 	}
 	return out, nil
 }
 
-// aggregate asks the node to execute the message once more where it landed, as it is and tampered with.
-func (n *demoNode) aggregate(ctx context.Context, message cid.Cid, ids []jobs.SectorID) (*demoAggregate, error) {
+// aggregate asks the node to execute the message once more where it landed: as it is, with the sectors' own proofs for
+// the aggregate, and tampered with.
+func (n *demoNode) aggregate(ctx context.Context, message cid.Cid, proofs map[abi.SectorNumber][]byte) (*demoAggregate, error) {
 	const noLimit = abi.ChainEpoch(-1)
 	landed, err := n.StateSearchMsg(ctx, lotus.EmptyTSK, message, noLimit, true)
 	if err != nil {
@@ -90,7 +94,7 @@ func (n *demoNode) aggregate(ctx context.Context, message cid.Cid, ids []jobs.Se
 	if err != nil {
 		return nil, err
 	}
-	params, err := provesTogether(msg, ids)
+	params, err := provesTogether(msg, proofs)
 	if err != nil {
 		return nil, err
 	}
@@ -98,31 +102,38 @@ func (n *demoNode) aggregate(ctx context.Context, message cid.Cid, ids []jobs.Se
 	if err != nil {
 		return nil, err
 	}
-	if code, text, err := n.call(ctx, msg, before); err != nil {
-		return nil, err
-	} else if code != exitcode.Ok {
-		return nil, fmt.Errorf("the node refuses it where it landed: exit code %s: %s", code, text)
+	plain := *params
+	plain.AggregateProof, plain.AggregateProofType, plain.RequireActivationSuccess = nil, nil, true
+	for _, a := range params.SectorActivations {
+		plain.SectorProofs = append(plain.SectorProofs, proofs[a.SectorNumber])
 	}
 	out := &demoAggregate{
-		Message: landed.Message.String(), Proofs: len(ids), Bytes: len(params.AggregateProof), GasUsed: landed.Receipt.GasUsed,
-		Refused: map[string]exitcode.ExitCode{},
+		Message: landed.Message.String(), Proofs: len(proofs), Bytes: len(params.AggregateProof), Refused: map[string]exitcode.ExitCode{},
+	}
+	for what, call := range map[string]struct {
+		params *miner.ProveCommitSectors3Params
+		gas    *int64
+	}{"where it landed": {params, &out.GasUsed}, "with the sectors' own proofs": {&plain, &out.PlainGas}} {
+		r, err := n.call(ctx, msg, call.params, before)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		if code := exitcode.ExitCode(r.MsgRct.ExitCode); code != exitcode.Ok {
+			return nil, fmt.Errorf("the node refuses it %s: exit code %s: %s", what, code, r.Error)
+		}
+		*call.gas = r.MsgRct.GasUsed
 	}
 	for what, tamper := range tamperings {
 		changed := *params
 		changed.AggregateProof, changed.SectorActivations = slices.Clone(params.AggregateProof), slices.Clone(params.SectorActivations)
 		tamper(&changed)
-		raw := new(bytes.Buffer)
-		if err := changed.MarshalCBOR(raw); err != nil {
-			return nil, fmt.Errorf("with %s: %w", what, err)
-		}
-		other := *msg
-		other.Params = raw.Bytes()
-		code, text, err := n.call(ctx, &other, before)
+		r, err := n.call(ctx, msg, &changed, before)
 		if err != nil {
 			return nil, fmt.Errorf("with %s: %w", what, err)
 		}
-		if code != exitcode.ErrIllegalArgument || !strings.Contains(text, "the proof is not of these") {
-			return nil, fmt.Errorf("with %s, the node does not refuse the proof: exit code %s: %s", what, code, text)
+		code := exitcode.ExitCode(r.MsgRct.ExitCode)
+		if code != exitcode.ErrIllegalArgument || !strings.Contains(r.Error, "the proof is not of these") {
+			return nil, fmt.Errorf("with %s, the node does not refuse the proof: exit code %s: %s", what, code, r.Error)
 		}
 		out.Refused[what] = code
 	}
@@ -130,7 +141,7 @@ func (n *demoNode) aggregate(ctx context.Context, message cid.Cid, ids []jobs.Se
 }
 
 // provesTogether gives the parameters of a message that proves the sectors, and no others, by an aggregate.
-func provesTogether(msg *lotus.Message, ids []jobs.SectorID) (*miner.ProveCommitSectors3Params, error) {
+func provesTogether(msg *lotus.Message, proofs map[abi.SectorNumber][]byte) (*miner.ProveCommitSectors3Params, error) {
 	var params miner.ProveCommitSectors3Params
 	if err := params.UnmarshalCBOR(bytes.NewReader(msg.Params)); err != nil {
 		return nil, fmt.Errorf("its parameters: %w", err)
@@ -138,15 +149,13 @@ func provesTogether(msg *lotus.Message, ids []jobs.SectorID) (*miner.ProveCommit
 	if params.AggregateProofType == nil || len(params.AggregateProof) == 0 || len(params.SectorProofs) > 0 {
 		return nil, fmt.Errorf("it carries %d proofs and no aggregate", len(params.SectorProofs))
 	}
-	want, proven := map[abi.SectorNumber]bool{}, map[abi.SectorNumber]bool{}
-	for _, id := range ids {
-		want[id.Number] = true
-	}
+	var proven []abi.SectorNumber
 	for _, a := range params.SectorActivations {
-		proven[a.SectorNumber] = true
+		proven = append(proven, a.SectorNumber)
 	}
-	if !maps.Equal(want, proven) {
-		return nil, fmt.Errorf("it proves sectors %v, not %v", slices.Sorted(maps.Keys(proven)), slices.Sorted(maps.Keys(want)))
+	slices.Sort(proven)
+	if want := slices.Sorted(maps.Keys(proofs)); !slices.Equal(want, proven) {
+		return nil, fmt.Errorf("it proves sectors %v, not %v", proven, want)
 	}
 	return &params, nil
 }
@@ -164,13 +173,15 @@ func (n *demoNode) before(ctx context.Context, landed *lotus.MsgLookup) (lotus.T
 	return including.Parents(), nil
 }
 
-// call executes a message without sending it.
-func (n *demoNode) call(ctx context.Context, msg *lotus.Message, at lotus.TipSetKey) (exitcode.ExitCode, string, error) {
-	r, err := n.StateCall(ctx, msg, at)
-	if err != nil {
-		return 0, "", err
+// call executes a message with other parameters, without sending it.
+func (n *demoNode) call(ctx context.Context, msg *lotus.Message, params *miner.ProveCommitSectors3Params, at lotus.TipSetKey) (*lotus.InvocResult, error) {
+	raw := new(bytes.Buffer)
+	if err := params.MarshalCBOR(raw); err != nil {
+		return nil, err
 	}
-	return exitcode.ExitCode(r.MsgRct.ExitCode), r.Error, nil
+	other := *msg
+	other.Params = raw.Bytes()
+	return n.StateCall(ctx, &other, at)
 }
 
 // print is the summary for people; nothing for a demo that joined no proofs.
@@ -178,7 +189,8 @@ func (a *demoAggregate) print(w io.Writer) {
 	if a == nil {
 		return
 	}
-	fmt.Fprintf(w, "one message proved all %d sectors by an aggregate of %d bytes, %d gas\n  %s\n", a.Proofs, a.Bytes, a.GasUsed, a.Message)
+	fmt.Fprintf(w, "one message proved all %d sectors by an aggregate of %d bytes\n  %s\n  %d gas to execute; %d with the sectors' own proofs\n",
+		a.Proofs, a.Bytes, a.Message, a.GasUsed, a.PlainGas)
 	for _, what := range slices.Sorted(maps.Keys(a.Refused)) {
 		fmt.Fprintf(w, "  with %s the node refuses it: exit code %d\n", what, a.Refused[what])
 	}

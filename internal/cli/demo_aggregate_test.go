@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain/lotus"
-	"github.com/lpseal/lpseal/jobs"
 )
 
 func cidOf(t *testing.T, text string) cid.Cid {
@@ -43,14 +42,14 @@ func judgingNode(t *testing.T, p *miner.ProveCommitSectors3Params, judge func(*m
 			if name != cidOf(t, "message") {
 				return nil, nil
 			}
-			return &lotus.MsgLookup{Message: cidOf(t, "replacement"), Receipt: lotus.MessageReceipt{GasUsed: 7}, TipSet: after}, nil
+			return &lotus.MsgLookup{Message: cidOf(t, "replacement"), TipSet: after}, nil
 		},
 		StateCall: func(_ context.Context, msg *lotus.Message, at lotus.TipSetKey) (*lotus.InvocResult, error) {
 			require.Equal(t, before, at)
 			var called miner.ProveCommitSectors3Params
 			require.NoError(t, called.UnmarshalCBOR(bytes.NewReader(msg.Params)))
 			code, text := judge(&called)
-			return &lotus.InvocResult{MsgRct: &lotus.MessageReceipt{ExitCode: int64(code)}, Error: text}, nil
+			return &lotus.InvocResult{MsgRct: &lotus.MessageReceipt{ExitCode: int64(code), GasUsed: int64(10 + len(called.SectorProofs))}, Error: text}, nil
 		},
 	}
 }
@@ -66,29 +65,43 @@ func TestDemoJudgesTheAggregate(t *testing.T) {
 			AggregateProof:    proof, AggregateProofType: &kind,
 		}
 	}
+	own := map[abi.SectorNumber][]byte{0: []byte("zero"), 1: []byte("one")}
 	const refusal = "aggregate seal verify failed: the proof is not of these 2 sectors"
 	isProof := func(p *miner.ProveCommitSectors3Params) bool { return bytes.Equal(p.AggregateProof, proof) }
 	inOrder := func(p *miner.ProveCommitSectors3Params) bool { return p.SectorActivations[0].SectorNumber == 1 }
 	strict := func(p *miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
+		if len(p.SectorProofs) > 0 {
+			require.Equal(t, [][]byte{own[1], own[0]}, p.SectorProofs)
+			require.Empty(t, p.AggregateProof)
+			require.True(t, p.RequireActivationSuccess)
+			return exitcode.Ok, ""
+		}
 		if isProof(p) && inOrder(p) {
 			return exitcode.Ok, ""
 		}
 		return exitcode.ErrIllegalArgument, refusal
 	}
-	ids := []jobs.SectorID{{Miner: 1000, Number: 0}, {Miner: 1000, Number: 1}}
-
-	got, err := judgingNode(t, joined(), strict).aggregate(t.Context(), cidOf(t, "message"), ids)
+	got, err := judgingNode(t, joined(), strict).aggregate(t.Context(), cidOf(t, "message"), own)
 	require.NoError(t, err)
 	require.Equal(t, &demoAggregate{
-		Message: cidOf(t, "replacement").String(), Proofs: 2, Bytes: len(proof), GasUsed: 7,
+		Message: cidOf(t, "replacement").String(), Proofs: 2, Bytes: len(proof), GasUsed: 10, PlainGas: 12,
 		Refused: map[string]exitcode.ExitCode{"one bit of the proof flipped": 16, "two sectors in each other's place": 16},
 	}, got)
-	_, err = judgingNode(t, joined(), strict).aggregate(t.Context(), cidOf(t, "another"), ids)
+	_, err = judgingNode(t, joined(), strict).aggregate(t.Context(), cidOf(t, "another"), own)
 	require.ErrorContains(t, err, "it is not on chain")
 
 	for want, judge := range map[string]func(*miner.ProveCommitSectors3Params) (exitcode.ExitCode, string){
-		"the node refuses it where it landed": func(*miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
+		"the node refuses it where it landed": func(p *miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
+			if len(p.SectorProofs) > 0 {
+				return exitcode.Ok, ""
+			}
 			return exitcode.ErrIllegalArgument, refusal
+		},
+		"the node refuses it with the sectors' own proofs": func(p *miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
+			if len(p.SectorProofs) > 0 {
+				return exitcode.ErrIllegalArgument, "invalid proof"
+			}
+			return strict(p)
 		},
 		"with one bit of the proof flipped, the node does not refuse": func(p *miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
 			if inOrder(p) {
@@ -109,7 +122,7 @@ func TestDemoJudgesTheAggregate(t *testing.T) {
 			return exitcode.ErrIllegalArgument, "sector 1 is too late"
 		},
 	} {
-		_, err := judgingNode(t, joined(), judge).aggregate(t.Context(), cidOf(t, "message"), ids)
+		_, err := judgingNode(t, joined(), judge).aggregate(t.Context(), cidOf(t, "message"), own)
 		require.ErrorContains(t, err, want)
 	}
 
@@ -123,7 +136,7 @@ func TestDemoJudgesTheAggregate(t *testing.T) {
 	} {
 		p := joined()
 		change(p)
-		_, err := judgingNode(t, p, strict).aggregate(t.Context(), cidOf(t, "message"), ids)
+		_, err := judgingNode(t, p, strict).aggregate(t.Context(), cidOf(t, "message"), own)
 		require.ErrorContains(t, err, want)
 	}
 }

@@ -61,7 +61,7 @@ func (a *app) devnetCmd() *cobra.Command {
 	listen := flags.String("listen", "127.0.0.1:1234", "address of the JSON-RPC API")
 	size := flags.String("sector-size", "8MiB", "sector size of the miners")
 	miners := flags.StringSlice("miner", []string{"t01000"}, "miners of the genesis")
-	epoch := flags.Duration("epoch", time.Second, "time between two epochs")
+	epoch := flags.Duration("epoch", time.Second, "time between two epochs; under a second, every deadline counts as near and no batch waits")
 	vk := flags.String("vk", "", "verifying key (.vk file) of the proof parameters that the network takes; without one it takes native proofs alone; the SRS of aggregates lies beside it")
 	dir := flags.String("dir", "", "folder that keeps the network over restarts (default memory only)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
