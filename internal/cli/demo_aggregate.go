@@ -23,7 +23,7 @@ import (
 type demoAggregate struct {
 	Message string `json:"message"`
 	Proofs  int    `json:"proofs"`
-	Bytes   int    `json:"bytes"` // of the aggregate
+	Bytes   int    `json:"bytes"`    // of the aggregate
 	GasUsed int64  `json:"gas_used"` // to execute it
 	// PlainGas is what a message with the sectors' own proofs takes in its place.
 	PlainGas int64 `json:"plain_gas"`
