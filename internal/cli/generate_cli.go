@@ -32,17 +32,21 @@ func writeGroup(w io.Writer, root *cobra.Command, id string) {
 	}
 }
 
-// writeCommand prints a command that does something, or those that it holds.
+// writeCommand prints a command that does something, and those that it holds. One that holds others and has
+// flags of its own, such as devnet, does something, too.
 func writeCommand(w io.Writer, c *cobra.Command) {
 	if c.Hidden {
 		return
 	}
-	if c.HasAvailableSubCommands() {
-		for _, sub := range c.Commands() {
-			writeCommand(w, sub)
-		}
-		return
+	if !c.HasAvailableSubCommands() || c.LocalNonPersistentFlags().HasAvailableFlags() {
+		describeCommand(w, c)
 	}
+	for _, sub := range c.Commands() {
+		writeCommand(w, sub)
+	}
+}
+
+func describeCommand(w io.Writer, c *cobra.Command) {
 	fmt.Fprintf(w, "\n### %s\n\n%s.\n", c.CommandPath(), strings.TrimSuffix(c.Short, "."))
 	if c.Long != "" {
 		fmt.Fprintf(w, "\n%s\n", c.Long)

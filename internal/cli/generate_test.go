@@ -71,9 +71,10 @@ func TestReferenceHasEveryKeyAndExitCode(t *testing.T) {
 func TestReferenceHasEveryCommand(t *testing.T) {
 	t.Parallel()
 	page := generated(t)["cli.md"]
-	for _, name := range []string{"lpseal sectors add", "lpseal worker", "lpseal demo", "lpseal version"} {
+	for _, name := range []string{"lpseal sectors add", "lpseal worker", "lpseal devnet", "lpseal devnet deal", "lpseal demo", "lpseal version"} {
 		require.Contains(t, page, "### "+name+"\n")
 	}
+	require.NotContains(t, page, "### lpseal sectors\n", "it does nothing by itself")
 	require.NotContains(t, page, "lpseal child", "workers call it, not people")
 	require.NotContains(t, page, "--corrupt")
 }
