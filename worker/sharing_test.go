@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -150,16 +152,19 @@ func TestCrashOfAGroup(t *testing.T) {
 func TestDeathWhileGathering(t *testing.T) {
 	t.Parallel()
 	w := lockstepWorld(t)
-	w.run(w.options("w0"))
+	var log transcript
+	o := w.options("w0")
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	w.run(o)
 	a := w.schedule(w.sector().ID, jobs.SDR, false)
 	f := folderOf(w.state(), a)
 	group := 0
-	await(t, "a child takes it", func() bool {
+	await(t, "a child takes it, and the worker knows", func() bool {
 		st, err := f.status()
 		if err == nil && st != nil {
 			group = st.Group
 		}
-		return group != 0
+		return group != 0 && strings.Contains(log.String(), "given to a child")
 	})
 	require.NoError(t, syscall.Kill(-group, syscall.SIGKILL))
 	await(t, "another child takes it", func() bool {
