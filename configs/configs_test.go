@@ -181,6 +181,7 @@ func TestBounds(t *testing.T) {
 		{"worker.drain", "-1s", "negative"},
 		{"worker.instance", "gpu/0", "not a name"},
 		{"worker.lanes", "[{class: gpuu}]", "no such lane class; write one of sdr, cpu, gpu, io"},
+		{"worker.lanes", "[{class:cpu}]", "worker.lanes[0].class:cpu (flag): no such key; YAML wants a space after the colon: class: cpu"},
 		{"worker.lanes", "[{class: chain}]", "the scheduler serves this class itself"},
 		{"worker.lanes", "[{class: gpu}]", "worker.lanes[0].gpu"},
 		{"worker.lanes", "[{class: cpu, gpu: a}]", "a GPU is given to a lane of another class"},

@@ -28,8 +28,11 @@ func (d *decoder) fail(key string, v any, secret bool, what, remedy string) {
 	d.problems = append(d.problems, p)
 }
 
-// show writes a value as a person would.
+// show writes a value as a person would, and nothing for none.
 func show(v any) string {
+	if v == nil {
+		return ""
+	}
 	if s, ok := v.(string); ok {
 		return strconv.Quote(s)
 	}
@@ -124,6 +127,9 @@ func (d *decoder) entry(into reflect.Value, key string, raw any) {
 		i, ok := at[name]
 		if !ok {
 			remedy := "its keys are " + strings.Join(slices.Sorted(maps.Keys(at)), ", ")
+			if before, after, ok := strings.Cut(name, ":"); ok && m[name] == nil {
+				remedy = fmt.Sprintf("YAML wants a space after the colon: %s: %s", before, after)
+			}
 			d.fail(key+"."+name, m[name], false, "no such key", remedy)
 			continue
 		}

@@ -3,6 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -172,18 +175,41 @@ func TestDrain(t *testing.T) {
 	require.Equal(t, jobs.Queued, w.load(after.ID).Stage(jobs.SDR).State)
 }
 
+// transcript is a log that a test reads while it is written.
+type transcript struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *transcript) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *transcript) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // TestOrderToDrain is obeyed, told, and taken back.
 func TestOrderToDrain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run(w.options("w0"))
+	var log transcript
+	o := w.options("w0")
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	w.run(o)
 	require.NoError(t, w.store.SetDraining(w.ctx, "h1/w0", true))
 	awaitWorker(w, func(me jobs.Worker) bool { return me.Draining })
 	// Workers() honours the order by itself: wait until the worker has heard of it.
+	await(t, "the worker says so", func() bool { return strings.Contains(log.String(), "drained by order") })
 	await(t, "the servers stop", func() bool { return w.servers() == 0 })
 	task := w.schedule(w.sector().ID, jobs.DropLayers, false)
 	require.NoError(t, w.store.SetDraining(w.ctx, "h1/w0", false))
 	w.awaitState(task, jobs.Done)
+	require.Regexp(t, `(?s)msg=live worker=h1/w0 lanes=".*gpu a×2.*" paths=1 .*msg="drained by order: no work is taken until lpseal machines resume h1/w0".*msg="resumed by order"`, log.String())
 }
 
 // servers counts live queue servers.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -65,6 +66,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer mine.Close()
 	w.background.Go(func() { w.sweeping(life) })
 	w.serve()
+	w.Log.Info("live", "lanes", laneText(w.Lanes), "paths", len(w.Files.Paths()), "state", w.StateDir)
 	tick := time.NewTicker(w.HeartbeatTTL / 3)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -87,7 +89,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.Store.Leave(bye, w.self()); err != nil {
 		w.Log.Warn("could not leave; the heartbeat will run out", "err", err)
 	}
+	w.Log.Info("left")
 	return nil
+}
+
+// laneText writes lanes with their widths, for the log.
+func laneText(lanes []jobs.Lane) string {
+	out := make([]string, len(lanes))
+	for i, l := range lanes {
+		out[i] = fmt.Sprintf("%s×%d", strings.TrimSpace(string(l.Class)+" "+l.GPU), l.Width)
+	}
+	return strings.Join(out, ", ")
 }
 
 // join puts the worker among the live ones. The heartbeat of a killed process of
@@ -169,7 +181,11 @@ func (w *Worker) serve() {
 func (w *Worker) beat(ctx context.Context) {
 	on, err := w.Store.Draining(ctx, w.Host+"/"+w.Instance)
 	if err == nil && w.ordered.Swap(on) != on {
-		w.Log.Info("operator's order", "draining", on)
+		if on {
+			w.Log.Warn("drained by order: no work is taken until lpseal machines resume " + w.Host + "/" + w.Instance)
+		} else {
+			w.Log.Info("resumed by order")
+		}
 	}
 	w.serve()
 	if err = errors.Join(err, w.Store.Beat(ctx, w.self(), w.HeartbeatTTL)); err != nil && ctx.Err() == nil {
