@@ -89,6 +89,9 @@ func (p *Piece) Verified() abi.PaddedPieceSize {
 	return p.Size
 }
 
+// Claims says that the piece is for an allocation or for deals.
+func (p *Piece) Claims() bool { return p.Allocation != nil || len(p.Notify) > 0 }
+
 // ClaimsOf says that both pieces are for the same allocation or the same deal, of which
 // there is only one to have.
 func (p *Piece) ClaimsOf(o Piece) bool {

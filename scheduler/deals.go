@@ -36,21 +36,69 @@ func (s *Scheduler) TakeDeal(ctx context.Context, d jobs.Deal, digest string) (j
 }
 
 func (s *Scheduler) newDeal(ctx context.Context, d jobs.Deal, digest string) (*sectors.Deal, error) {
-	req := Request{Miner: d.Miner, Pieces: []jobs.Piece{d.Piece}}
-	if _, err := s.check(ctx, &req); err != nil {
+	piece, err := s.takable(ctx, d)
+	if err != nil {
 		return nil, fmt.Errorf("deal %s: %w", d.ID, err)
 	}
+	d.Piece, d.Received = piece, s.clock.Now()
+	return s.store.AddDeal(ctx, d, digest)
+}
+
+// takable checks a deal that is to wait, as early as can be, and gives its piece with what the
+// chain demands. Of two that come at a time for the same, [Scheduler.fill] takes one.
+func (s *Scheduler) takable(ctx context.Context, d jobs.Deal) (jobs.Piece, error) {
+	req := Request{Miner: d.Miner, Pieces: []jobs.Piece{d.Piece}}
+	if _, err := s.check(ctx, &req); err != nil {
+		return d.Piece, err
+	}
 	open, err := s.store.OpenDeals(ctx)
-	if _, err = sectors.Unread(err); err != nil {
-		return nil, fmt.Errorf("deal %s: %w", d.ID, err)
+	if err = s.known(err); err != nil {
+		return d.Piece, err
 	}
 	for _, other := range open {
 		if other.Refused == "" && other.ID != d.ID && d.Piece.ClaimsOf(other.Piece) {
-			return nil, fmt.Errorf("deal %s: %w", d.ID, jobs.Failf(jobs.Rejected, "deal %s waits with the same allocation or deal number", other.ID))
+			return d.Piece, jobs.Failf(jobs.Rejected, "deal %s waits with the same allocation or deal number", other.ID)
 		}
 	}
-	d.Piece, d.Received = req.Pieces[0], s.clock.Now()
-	return s.store.AddDeal(ctx, d, digest)
+	return req.Pieces[0], nil
+}
+
+// RetryDeal has a deal wait for a sector again, by an operator's order: one that was refused, or
+// whose sector was given up. It is judged as if it came now.
+func (s *Scheduler) RetryDeal(ctx context.Context, id string) (jobs.DealStatus, error) {
+	fail := func(err error) (jobs.DealStatus, error) {
+		return jobs.DealStatus{}, fmt.Errorf("retry deal %s: %w", id, err)
+	}
+	d, err := s.store.Deal(ctx, id)
+	if err != nil {
+		return fail(err)
+	}
+	status, err := s.store.StatusOf(ctx, d)
+	if err != nil {
+		return fail(err)
+	}
+	switch status.State {
+	case jobs.DealRefused:
+	case jobs.DealRemoved:
+		r, err := s.store.Load(ctx, *d.Sector)
+		if err != nil {
+			return fail(err)
+		}
+		if free, err := s.givenUp(ctx, r); err != nil {
+			return fail(err)
+		} else if !free {
+			return fail(fmt.Errorf("%w: its sector %s was removed, and its commit message may land all the same; try again when it has ended", jobs.ErrRefused, r.ID))
+		}
+	default:
+		return fail(fmt.Errorf("%w: it is %s, and only refused deals and those of removed sectors can be tried again", jobs.ErrRefused, status.State))
+	}
+	if _, err := s.takable(ctx, d.Deal); err != nil {
+		return fail(err)
+	}
+	if d, err = s.store.ReopenDeal(ctx, d); err != nil {
+		return fail(err)
+	}
+	return s.store.StatusOf(ctx, d)
 }
 
 // PackDeals makes sectors of the deals that wait, as [jobs.Pack] decides, and ends what
@@ -191,20 +239,26 @@ func (s *Scheduler) fill(ctx context.Context, miner abi.ActorID, p jobs.Packing)
 		return nil, err
 	}
 	next := jobs.Plan{State: jobs.Closed, Proof: plan.Proof, At: plan.At}
-	for _, deal := range ids {
-		ours, err := s.store.AssignDeal(ctx, deal, id)
+	for _, d := range p.Deals {
+		ours, err := s.store.AssignDeal(ctx, d.ID, id)
 		if err != nil {
 			return nil, err
 		}
-		if ours {
-			next.Deals = append(next.Deals, deal)
+		if !ours {
+			continue
 		}
+		if err := s.uncontested(ctx, []jobs.Piece{d.Piece}, id); err != nil { // since it was checked
+			s.log.Warn("a sector of deals is given up; they are packed anew", "sector", id.String(), "deal", d.ID, "err", err)
+			next.Deals = nil
+			break
+		}
+		next.Deals = append(next.Deals, d.ID)
 	}
 	if len(next.Deals) == 0 {
-		next.State = jobs.GivenUp // another scheduler has them all
+		next.State = jobs.GivenUp // another scheduler has them, or wants one for what is wanted elsewhere
 	}
 	if plan, err = s.store.SwapPlan(ctx, id, jobs.Planned, next); err != nil || plan.State != jobs.Closed {
-		return nil, err // given up meanwhile: the next turn sets its deals free
+		return nil, err // given up: the next turn sets its deals free
 	}
 	s.log.Info("deals packed", "sector", id.String(), "deals", len(plan.Deals), "why", p.Why)
 	return nil, s.open(ctx, id, plan)
@@ -227,8 +281,15 @@ func (s *Scheduler) unfit(ctx context.Context, miner abi.ActorID, deals []jobs.D
 			s.log.Warn("a deal cannot be packed now; it is tried again", "deal", d.ID, "err", err)
 			continue
 		}
-		s.log.Warn("a deal cannot be sealed any more", "deal", d.ID, "err", err)
-		if err := errors.Join(s.store.RefuseDeal(ctx, d.ID, fault.Text), s.store.CloseDeal(ctx, d.ID)); err != nil {
+		refused, err := s.store.RefuseDeal(ctx, d.ID, fault.Text)
+		if err != nil {
+			return unfit, err
+		}
+		if !refused {
+			continue // another scheduler has it: what becomes of it is its affair
+		}
+		s.log.Warn("a deal cannot be sealed any more", "deal", d.ID, "err", fault)
+		if err := s.store.CloseDeal(ctx, d.ID); err != nil {
 			return unfit, err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
+	"github.com/lpseal/lpseal/jobs/jobstest"
 	"github.com/lpseal/lpseal/jobs/queue"
 	"github.com/lpseal/lpseal/scheduler"
 )
@@ -330,4 +331,176 @@ func TestManyPackAtATime(t *testing.T) {
 		require.NoError(t, p.PackDeals(p.ctx))
 	}
 	p.eachOnce(t, 24)
+}
+
+// before runs something once, before the n-th command.
+type before struct {
+	left atomic.Int64
+	run  func()
+}
+
+func (b *before) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		b.step()
+		return next(ctx, cmds)
+	}
+}
+
+func (b *before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		b.step()
+		return next(ctx, cmd)
+	}
+}
+
+func (b *before) step() {
+	if b.left.Add(-1) == 0 {
+		b.run()
+	}
+}
+
+// interrupted has a scheduler do something while another packs all at once before its n-th command, and tells whether there was an n-th.
+func (p *pipeline) interrupted(t *testing.T, n int64, do func(*scheduler.Scheduler)) bool {
+	t.Helper()
+	rdb := p.another()
+	hook := &before{run: func() { assert.NoError(t, p.PackDeals(p.ctx)) }}
+	hook.left.Store(n)
+	rdb.(*redis.Client).AddHook(hook)
+	s, err := scheduler.New(scheduler.Options{
+		Store: sectors.New(rdb), Queues: queue.New(rdb), Chain: p.chain, Policy: p.policy, Clock: p.clock, Name: "first", Log: quiet,
+	})
+	require.NoError(t, err)
+	do(s)
+	return hook.left.Load() <= 0
+}
+
+// rivals are two deals for one allocation that came at the same moment, so that neither saw the other.
+func (p *pipeline) rivals(t *testing.T) jobs.Piece {
+	t.Helper()
+	a := dealOf(t, "a")
+	a.Piece.Allocation = &jobs.Allocation{Client: 1001, ID: 7}
+	for i, id := range []string{"a", "b"} {
+		d := a
+		d.ID, d.Received = id, p.clock.Now().Add(time.Duration(i)*time.Second)
+		_, err := p.store.AddDeal(p.ctx, d, id)
+		require.NoError(t, err)
+	}
+	p.clock.Advance(p.policy.PackWait + time.Minute)
+	return a.Piece
+}
+
+// claimants counts the sectors that are to claim what a piece is for.
+func (p *pipeline) claimants(t *testing.T, piece jobs.Piece) (n int) {
+	t.Helper()
+	records, err := p.store.Holding(p.ctx, piece.CID)
+	require.NoError(t, err)
+	for _, r := range records {
+		if r.Outcome != jobs.Removed {
+			n++
+		}
+	}
+	return n
+}
+
+// Two schedulers that pack at a time put one of two deals for an allocation into a sector, wherever the first one is when the second comes; the other deal
+// is refused.
+func TestOneAllocationIsPackedOnce(t *testing.T) {
+	t.Parallel()
+	for n, more := int64(1), true; more; n++ {
+		p := startMini(t)
+		piece := p.rivals(t)
+		more = p.interrupted(t, n, func(s *scheduler.Scheduler) { require.NoError(t, s.PackDeals(p.ctx)) })
+		require.LessOrEqual(t, p.claimants(t, piece), 1, "command %d", n)
+		for range 3 {
+			p.clock.Advance(2 * time.Minute)
+			require.NoError(t, p.PackDeals(p.ctx))
+		}
+		require.Equal(t, 1, p.claimants(t, piece), "command %d", n)
+		states := []jobs.DealState{p.dealStatus(t, "a").State, p.dealStatus(t, "b").State}
+		require.ElementsMatch(t, []jobs.DealState{jobs.DealSealing, jobs.DealRefused}, states, "command %d", n)
+	}
+}
+
+// So it is with an operator who adds a sector for the same while a deal is packed.
+func TestOneAllocationIsPackedOrAddedOnce(t *testing.T) {
+	t.Parallel()
+	for n, more := int64(1), true; more; n++ {
+		p := startMini(t)
+		piece := p.rivals(t)
+		var err error
+		more = p.interrupted(t, n, func(s *scheduler.Scheduler) {
+			_, err = s.Add(p.ctx, scheduler.Request{Miner: miner, Pieces: []jobs.Piece{piece}}, "ann")
+		})
+		require.LessOrEqual(t, p.claimants(t, piece), 1, "command %d", n)
+		if err != nil {
+			require.ErrorContains(t, err, "for the same allocation or deal")
+		}
+		require.NoError(t, p.PackDeals(p.ctx))
+		require.Equal(t, 1, p.claimants(t, piece), "command %d", n)
+	}
+}
+
+// A deal whose sector was removed, or that was refused, waits again by order and is packed into another one; not while the removed sector's message may still
+// commit it, and not where another one has what it is for.
+func TestADealIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	d := dealOf(t, "d0")
+	d.Piece.Allocation = &jobs.Allocation{Client: 1001, ID: 7}
+	_, err := p.TakeDeal(p.ctx, d, "1")
+	require.NoError(t, err)
+	_, err = p.RetryDeal(p.ctx, "d0")
+	require.ErrorIs(t, err, jobs.ErrRefused)
+	require.ErrorContains(t, err, "it is waiting")
+	_, err = p.RetryDeal(p.ctx, "nobody's")
+	require.ErrorIs(t, err, sectors.ErrNoDeal)
+	p.clock.Advance(p.policy.PackWait)
+	require.NoError(t, p.PackDeals(p.ctx))
+	first := p.dealStatus(t, "d0").Place.Sector
+
+	// Its commit message is on its way when it is removed.
+	p.drive(first, func(r *jobs.Record) bool { return r.Stage(jobs.Commit).State == jobs.Done })
+	p.chain.Doom(p.record(first).Meaning(jobs.Commit), jobstest.Fate{Dropped: true})
+	require.NoError(t, p.Order(p.ctx, first, jobs.AbandonOrdered{Why: "test"}, "ann"))
+	require.Equal(t, jobs.DealRemoved, p.dealStatus(t, "d0").State)
+	_, err = p.RetryDeal(p.ctx, "d0")
+	require.ErrorContains(t, err, "may land all the same")
+	again := dealOf(t, "d1")
+	again.Piece = d.Piece
+	_, err = p.TakeDeal(p.ctx, again, "1")
+	require.ErrorContains(t, err, first.String()+" has it already")
+	p.chain.Advance(10)
+
+	s, err := p.RetryDeal(p.ctx, "d0")
+	require.NoError(t, err)
+	require.Equal(t, jobs.DealStatus{ID: "d0", State: jobs.DealWaiting}, s)
+	require.NoError(t, p.PackDeals(p.ctx))
+	second := p.dealStatus(t, "d0").Place.Sector
+	require.NotEqual(t, first, second)
+	require.Equal(t, jobs.Committed, p.driveHome(second).Outcome)
+	require.Equal(t, jobs.DealCommitted, p.dealStatus(t, "d0").State)
+
+	// One that was refused is asked about anew.
+	late := dealOf(t, "late")
+	late.Piece.Allocation = &jobs.Allocation{Client: 1001, ID: 8}
+	_, err = p.TakeDeal(p.ctx, late, "1")
+	require.NoError(t, err)
+	p.chain.SetTerms(late.Piece, jobs.Terms{}, jobs.Failf(jobs.Rejected, "the chain has none"))
+	require.NoError(t, p.PackDeals(p.ctx))
+	p.clock.Advance(p.policy.PackWait)
+	require.NoError(t, p.PackDeals(p.ctx))
+	require.Equal(t, jobs.DealRefused, p.dealStatus(t, "late").State)
+	_, err = p.RetryDeal(p.ctx, "late")
+	require.ErrorContains(t, err, "the chain has none")
+	p.chain.SetTerms(late.Piece, jobs.Terms{}, nil)
+	_, err = p.RetryDeal(p.ctx, "late")
+	require.NoError(t, err)
+	require.NoError(t, p.PackDeals(p.ctx))
+	require.Equal(t, jobs.DealSealing, p.dealStatus(t, "late").State)
+	refused, all, err := p.store.RefusedDeals(p.ctx, 0, 10)
+	require.NoError(t, err)
+	require.Empty(t, refused)
+	require.Zero(t, all)
 }

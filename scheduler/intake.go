@@ -66,6 +66,10 @@ func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Re
 		if err := s.create(ctx, r, by); err != nil {
 			return made, fmt.Errorf("add %s: %w", r.ID, err)
 		}
+		if err := s.uncontested(ctx, r.Pieces, r.ID); err != nil { // since it was checked
+			order := jobs.AbandonOrdered{Why: err.Error()}
+			return made, fmt.Errorf("add %s: %w", r.ID, errors.Join(err, s.Order(ctx, r.ID, order, by)))
+		}
 		made = append(made, r)
 	}
 	return made, nil
@@ -124,14 +128,14 @@ func (s *Scheduler) check(ctx context.Context, req *Request) (jobs.Miner, error)
 	if err := s.bind(ctx, req); err != nil {
 		return m, err
 	}
-	return m, s.unclaimed(ctx, req.Pieces)
+	return m, s.unclaimed(ctx, req.Pieces, jobs.SectorID{})
 }
 
-// unclaimed refuses an allocation or a deal that another sector is to claim already: only the first to be committed would get it, and the
+// unclaimed refuses an allocation or a deal that a sector other than this one is to claim already: only the first to be committed would get it, and the
 // other's deposit would be lost.
-func (s *Scheduler) unclaimed(ctx context.Context, pieces []jobs.Piece) error {
+func (s *Scheduler) unclaimed(ctx context.Context, pieces []jobs.Piece, this jobs.SectorID) error {
 	for i, p := range pieces {
-		if p.Allocation == nil && len(p.Notify) == 0 {
+		if !p.Claims() {
 			continue
 		}
 		records, err := s.store.Holding(ctx, p.CID)
@@ -139,17 +143,61 @@ func (s *Scheduler) unclaimed(ctx context.Context, pieces []jobs.Piece) error {
 			return err
 		}
 		for _, r := range records {
-			if r.Outcome == jobs.Removed || r.Abandoned {
+			if r.ID == this || !slices.ContainsFunc(r.Pieces, p.ClaimsOf) {
 				continue
 			}
-			for _, other := range r.Pieces {
-				if p.ClaimsOf(other) {
-					return jobs.Failf(jobs.Rejected, "piece %d (%s): sector %s has it already for the same allocation or deal", i, p.CID, r.ID)
-				}
+			free, err := s.givenUp(ctx, r)
+			if err != nil {
+				return err
+			}
+			if !free {
+				return jobs.Failf(jobs.Rejected, "piece %d (%s): sector %s has it already for the same allocation or deal", i, p.CID, r.ID)
 			}
 		}
 	}
 	return nil
+}
+
+// uncontested refuses what [Scheduler.unclaimed] does, and a deal for the same that is on its
+// way into another sector. Whoever asks after it has written that it wants the pieces sees all
+// who wrote before: of two that want one allocation at a time, one gives way at least.
+func (s *Scheduler) uncontested(ctx context.Context, pieces []jobs.Piece, this jobs.SectorID) error {
+	if !slices.ContainsFunc(pieces, func(p jobs.Piece) bool { return p.Claims() }) {
+		return nil
+	}
+	// Deals before records: one that is packed in between has a record.
+	open, err := s.store.OpenDeals(ctx)
+	if err = s.known(err); err != nil {
+		return err
+	}
+	for _, d := range open {
+		if d.Sector == nil || *d.Sector == this || d.Refused != "" {
+			continue
+		}
+		if slices.ContainsFunc(pieces, d.Piece.ClaimsOf) {
+			return jobs.Failf(jobs.Transient, "deal %s, for the same allocation or deal number, is being put into sector %s; try again in a minute", d.ID, d.Sector)
+		}
+	}
+	return s.unclaimed(ctx, pieces, this)
+}
+
+// givenUp says that a sector will never claim what its pieces are for: it was removed, and no
+// message of it that commits it can land any more.
+func (s *Scheduler) givenUp(ctx context.Context, r *jobs.Record) (bool, error) {
+	if r.Outcome != jobs.Removed && !r.Abandoned || r.Activation != 0 {
+		return false, nil
+	}
+	if r.Stage(jobs.Commit).Attempt == 0 {
+		return true, nil
+	}
+	m, err := s.chain.Messages(ctx, []jobs.Meaning{r.Meaning(jobs.Commit)})
+	if err == nil {
+		err = m[0].Unknown
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask for the commit message of %s, which was removed: %w", r.ID, err)
+	}
+	return m[0].State == jobs.MessageNone || m[0].State == jobs.MessageFailed || m[0].State == jobs.MessageDropped, nil
 }
 
 // SealProof is the type that a request's sectors are proven by, as its miner and the

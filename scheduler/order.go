@@ -73,6 +73,9 @@ func (s *Scheduler) mayLand(ctx context.Context, r, next *jobs.Record) error {
 		if err != nil {
 			return fmt.Errorf("ask whether a %s message is under way: %w", stage, err)
 		}
+		if m[0].Unknown != nil {
+			return fmt.Errorf("ask whether a %s message is under way: %w", stage, m[0].Unknown)
+		}
 		if state := m[0].State; r.Stage(stage).State == jobs.Running || state != jobs.MessageNone && !state.Terminal() {
 			return fmt.Errorf("%w: a %s message is under way and may still land; hold the sector and try again when it has", jobs.ErrRefused, stage)
 		}

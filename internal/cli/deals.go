@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) dealsCmd() *cobra.Command {
-	return group("deals", "See what markets gave", a.dealsListCmd(), a.dealsShowCmd())
+	return group("deals", "See what markets gave, and try again what came to nothing", a.dealsListCmd(), a.dealsShowCmd(), a.dealsRetryCmd())
 }
 
 func (a *app) dealsListCmd() *cobra.Command {
@@ -100,6 +100,35 @@ func (a *app) dealsShowCmd() *cobra.Command {
 				return err
 			}
 			return a.emit(status, func(w io.Writer) error { return printDeal(w, d, status) })
+		}),
+	})
+}
+
+func (a *app) dealsRetryCmd() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use:   "retry ID",
+		Short: "Have a deal wait for a sector again that was refused, or whose sector was removed",
+		Long: "Have a deal wait for a sector again that was refused, or whose sector was removed. It is judged as if it came now, and packed at the next turn: it has " +
+			"waited long enough.",
+		Args: args("ID"),
+		RunE: a.joined(func(ctx context.Context, c *cluster, given []string) error {
+			node, err := c.dial(ctx)
+			if err != nil {
+				return err
+			}
+			defer node.Close()
+			op, err := c.scheduler(node, "cli")
+			if err != nil {
+				return err
+			}
+			status, err := op.RetryDeal(ctx, given[0])
+			if err != nil {
+				return err
+			}
+			return a.emit(status, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%s: %s\n", status.ID, status.State)
+				return err
+			})
 		}),
 	})
 }

@@ -231,16 +231,56 @@ redis.call('HSETNX', KEYS[1], 'refused', ARGV[1])
 return 1
 `)
 
-// RefuseDeal says why a waiting deal cannot be sealed any more. One with a sector is left
-// alone.
-func (s *Store) RefuseDeal(ctx context.Context, id, why string) error {
-	_, err := certain(ctx, func() (int, error) {
+// RefuseDeal says why a waiting deal cannot be sealed any more, and tells whether it is refused.
+// One with a sector is left alone.
+func (s *Store) RefuseDeal(ctx context.Context, id, why string) (bool, error) {
+	answer, err := certain(ctx, func() (int, error) {
 		return refuseDealScript.Run(ctx, s.rdb, []string{dealKey(id)}, why).Int()
 	})
 	if err != nil {
-		return fmt.Errorf("refuse deal %s: %w", id, err)
+		return false, fmt.Errorf("refuse deal %s: %w", id, err)
 	}
-	return nil
+	return answer == 1, nil
+}
+
+// reopenDealScript takes sector and refusal of a deal away. The answer repeats itself.
+//
+//	KEYS deal
+//	ARGV sector expected; empty is none
+var reopenDealScript = redis.NewScript(`
+if redis.call('HEXISTS', KEYS[1], 'deal') == 0 then return 0 end
+local at = redis.call('HGET', KEYS[1], 'sector') or ''
+if at ~= '' and at ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], 'sector', 'refused')
+return 1
+`)
+
+// ReopenDeal makes a deal wait again that was refused, or assigned to the sector that was read
+// with it, and gives it as it is then. [ErrConflict] says that it has another sector by now.
+func (s *Store) ReopenDeal(ctx context.Context, d *Deal) (*Deal, error) {
+	was := ""
+	if d.Sector != nil {
+		was = d.Sector.String()
+	}
+	// Among the open ones first: one that does not wait is taken out of them by who packs.
+	if err := s.rdb.ZAddNX(ctx, dealsKey, redis.Z{Score: millis(d.Received), Member: d.ID}).Err(); err != nil {
+		return nil, fmt.Errorf("reopen deal %s: %w", d.ID, err)
+	}
+	answer, err := certain(ctx, func() (int, error) {
+		return reopenDealScript.Run(ctx, s.rdb, []string{dealKey(d.ID)}, was).Int()
+	})
+	if err == nil && answer == 0 {
+		err = ErrConflict
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reopen deal %s: %w", d.ID, err)
+	}
+	for _, index := range []string{packedDealsKey, refusedDealsKey} {
+		if err := s.rdb.ZRem(ctx, index, d.ID).Err(); err != nil {
+			return nil, fmt.Errorf("reopen deal %s: %w", d.ID, err)
+		}
+	}
+	return s.Deal(ctx, d.ID)
 }
 
 // swapPlanScript compares the state of a plan and replaces it.

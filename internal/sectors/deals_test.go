@@ -1,6 +1,8 @@
 package sectors_test
 
 import (
+	"context"
+
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -42,14 +44,19 @@ func testDeals(b *bench) {
 	require.True(b, assign("x", 7), "again is the same")
 	require.False(b, assign("x", 8), "it has a sector")
 	require.False(b, assign("nobody's", 8))
-	require.NoError(b, b.store.RefuseDeal(b.ctx, "x", "late"))
+	refuse := func(id string) bool {
+		ok, err := b.store.RefuseDeal(b.ctx, id, "late")
+		require.NoError(b, err)
+		return ok
+	}
+	require.False(b, refuse("x"), "it has a sector")
 	require.NoError(b, b.store.FreeDeal(b.ctx, "x", sector(8)), "not its sector: nothing happens")
 	d, err := b.store.Deal(b.ctx, "x")
 	require.NoError(b, err)
 	require.Equal(b, sector(7), *d.Sector)
 	require.Empty(b, d.Refused, "what has a sector is not refused")
 	require.NoError(b, b.store.FreeDeal(b.ctx, "x", sector(7)))
-	require.NoError(b, b.store.RefuseDeal(b.ctx, "x", "late"))
+	require.True(b, refuse("x"))
 	require.False(b, assign("x", 8), "it is refused")
 	d, err = b.store.Deal(b.ctx, "x")
 	require.NoError(b, err)
@@ -95,7 +102,8 @@ func testPagesOfDeals(b *bench) {
 		d.Received = noon.Add(time.Duration(n) * time.Minute)
 		_, err := b.store.AddDeal(b.ctx, d, "1")
 		require.NoError(b, err)
-		require.NoError(b, b.store.RefuseDeal(b.ctx, id, "late"))
+		_, err = b.store.RefuseDeal(b.ctx, id, "late")
+		require.NoError(b, err)
 		require.NoError(b, b.store.CloseDeal(b.ctx, id))
 	}
 	for from, want := range map[int][]string{0: {"third", "second"}, 2: {"first"}, 4: nil} {
@@ -108,6 +116,45 @@ func testPagesOfDeals(b *bench) {
 		}
 		require.Equal(b, want, ids, "from %d", from)
 	}
+}
+
+func testReopenedDeals(b *bench) {
+	d, err := b.store.AddDeal(b.ctx, b.deal("x"), "1")
+	require.NoError(b, err)
+	reopen := func() {
+		b.Helper()
+		d, err = b.store.Deal(b.ctx, "x")
+		require.NoError(b, err)
+		for range 2 {
+			d, err = b.store.ReopenDeal(b.ctx, d)
+			require.NoError(b, err)
+			require.Equal(b, &sectors.Deal{Deal: b.deal("x"), Digest: "1"}, d)
+			require.Equal(b, []string{"x"}, b.openDeals())
+			for _, closed := range []func(context.Context, int, int) ([]*sectors.Deal, int, error){b.store.PackedDeals, b.store.RefusedDeals} {
+				_, n, err := closed(b.ctx, 0, 10)
+				require.NoError(b, err)
+				require.Zero(b, n)
+			}
+		}
+	}
+	_, err = b.store.RefuseDeal(b.ctx, "x", "late")
+	require.NoError(b, err)
+	require.NoError(b, b.store.CloseDeal(b.ctx, "x"))
+	require.Empty(b, b.openDeals())
+	reopen()
+	b.create(1)
+	ok, err := b.store.AssignDeal(b.ctx, "x", sector(1))
+	require.NoError(b, err)
+	require.True(b, ok)
+	require.NoError(b, b.store.CloseDeal(b.ctx, "x"))
+	before, err := b.store.Deal(b.ctx, "x")
+	require.NoError(b, err)
+	reopen()
+	ok, err = b.store.AssignDeal(b.ctx, "x", sector(2))
+	require.NoError(b, err)
+	require.True(b, ok)
+	_, err = b.store.ReopenDeal(b.ctx, before)
+	require.ErrorIs(b, err, sectors.ErrConflict, "it has another sector by now")
 }
 
 // One deal that cannot be parsed hides no other, and stays where it is.

@@ -61,6 +61,7 @@ var conformance = []struct {
 	{"pieces are found in their sectors", testPieces},
 	{"a deal is remembered once and is in one sector", testDeals},
 	{"a deal that cannot be parsed hides no other", testUnreadableDeals},
+	{"a deal waits again by order", testReopenedDeals},
 	{"deals that are done with are listed page by page", testPagesOfDeals},
 	{"the plan of a sector has one end", testPlans},
 	{"space is promised once per sector", testSpace},

@@ -44,7 +44,9 @@ func (f *fleet) pack(n int, deals ...jobs.Deal) {
 
 func (f *fleet) refuse(id, why string) {
 	f.t.Helper()
-	require.NoError(f.t, f.store.RefuseDeal(f.ctx, id, why))
+	refused, err := f.store.RefuseDeal(f.ctx, id, why)
+	require.NoError(f.t, err)
+	require.True(f.t, refused)
 	require.NoError(f.t, f.store.CloseDeal(f.ctx, id))
 }
 
