@@ -209,7 +209,7 @@ func TestBounds(t *testing.T) {
 		{"miners", "[{ranges: [1-2]}]", "missing"},
 		{"miners", "[{id: t01000, ranges: [1-5, 5-9]}]", "overlaps 1-5"},
 		{"miners", "[{id: t01000, ranges: [5-1]}]", "not a range"},
-		{"miners", "[{id: bafy}]", "not a miner's ID address"},
+		{"miners", "[{id: bafy}]", "not an ID address"},
 		{"chain.confidence", "0", "out of bounds"},
 		{"chain.replace_after", "0", "out of bounds"},
 		{"chain.max_replacements", "51", "out of bounds"},

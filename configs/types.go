@@ -73,7 +73,7 @@ func (m *MinerID) UnmarshalText(b []byte) error {
 func ParseMiner(s string) (abi.ActorID, error) {
 	a, err := address.NewFromString(s)
 	if err != nil || a.Protocol() != address.ID {
-		return 0, fmt.Errorf("%q is not a miner's ID address like t01000", s)
+		return 0, fmt.Errorf("%q is not an ID address like t01000", s)
 	}
 	id, err := address.IDFromAddress(a)
 	return abi.ActorID(id), err

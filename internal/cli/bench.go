@@ -56,9 +56,6 @@ start. Measure with each backend, best with sectors of the size to come.`,
 }
 
 func (a *app) benchSeal(cmd *cobra.Command, f *benchFlags) (err error) {
-	if _, ok := provers[f.backend]; !ok {
-		return usage("make build-ffi builds a program that has filcrypto", "backend %q is not in this program", f.backend)
-	}
 	seal, err := f.seal()
 	if err != nil {
 		return err
@@ -71,7 +68,7 @@ func (a *app) benchSeal(cmd *cobra.Command, f *benchFlags) (err error) {
 	if f.data != "" {
 		file, err := os.Open(f.data)
 		if err != nil {
-			return notFound("name a file of raw data", "%w", err)
+			return unopened("name a file of raw data", err)
 		}
 		defer file.Close()
 		opts.Data = file

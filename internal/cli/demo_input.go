@@ -34,7 +34,7 @@ func (f demoFlags) check() error {
 	}
 	info, err := os.Stat(f.data)
 	if err != nil {
-		return notFound("name the file to seal with --data", "%w", err)
+		return unopened("name the file to seal with --data", err)
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
 		return refused("name a file with data with --data", "demo: %s is empty or no regular file", f.data)

@@ -42,7 +42,7 @@ var keys groth16.Keys
 func readKey(file string) (*groth16.VerifyingKey, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, notFound("lpseal params generate makes test parameters with their key", "%w", err)
+		return nil, unopened("lpseal params generate makes test parameters with their key", err)
 	}
 	key, err := keys.Parse(b)
 	if err != nil {

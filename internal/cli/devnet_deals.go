@@ -90,7 +90,7 @@ func dialDevnet(ctx context.Context, api string, methods any) (hangUp func(), er
 func pieceOfFile(name string, size abi.PaddedPieceSize) (jobs.Piece, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return jobs.Piece{}, notFound("", "%w", err)
+		return jobs.Piece{}, unopened("", err)
 	}
 	defer file.Close()
 	raw, err := dataSize(file)

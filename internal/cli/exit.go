@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 	"syscall"
@@ -40,6 +41,14 @@ func usage(hint, format string, args ...any) error {
 
 func notFound(hint, format string, args ...any) error {
 	return &codedError{exitNotFound, fmt.Errorf(format, args...), []string{hint}}
+}
+
+// unopened is the error of a file that a person named: it is not there, or cannot be read.
+func unopened(hint string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return notFound(hint, "%w", err)
+	}
+	return err
 }
 
 func refused(hint, format string, args ...any) error {
@@ -107,7 +116,11 @@ func report(w io.Writer, err error) {
 			fmt.Fprintf(w, "lpseal: %s\n", p)
 		}
 	} else {
-		for line := range strings.SplitSeq(err.Error(), "\n") {
+		text := err.Error()
+		if fault := (*jobs.Fault)(nil); errors.As(err, &fault) {
+			text = strings.TrimPrefix(text, string(fault.Class)+": ") // it is for the poller
+		}
+		for line := range strings.SplitSeq(text, "\n") {
 			fmt.Fprintf(w, "lpseal: %s\n", line)
 		}
 	}
@@ -134,6 +147,8 @@ func hints(err error) []string {
 		return []string{"lpseal deals list shows those that wait, with --refused those that are refused"}
 	case errors.Is(err, syscall.EADDRINUSE):
 		return []string{"choose another address, or stop what listens there: ss -ltnp names it"}
+	case errors.Is(err, fs.ErrPermission):
+		return []string{"let this user read and write there (chown), or name another place"}
 	case errors.As(err, &network) && network.Op == "listen":
 		return []string{"write HOST:PORT with an address of this host, such as 127.0.0.1:8645"}
 	}

@@ -196,7 +196,7 @@ them on mainnet and calibrationnet. 2KiB takes some minutes on 4 cores and 1.1 G
 			}
 			if tool == "" {
 				if tool, err = params.TestTool(); err != nil {
-					return notFound("make ffi builds it", "%w", err)
+					return notFound("", "%w", err)
 				}
 			}
 			if err := folder.Generate(cmd.Context(), tool, sizes[0], 0); err != nil {

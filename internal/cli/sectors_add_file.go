@@ -17,7 +17,7 @@ import (
 func (a *app) addFile(ctx context.Context, name string, f addFlags) error {
 	file, err := os.Open(name)
 	if err != nil {
-		return notFound("", "%w", err)
+		return unopened("", err)
 	}
 	defer file.Close()
 	in, stop, err := a.intake(ctx, f.intakeFlags)

@@ -246,7 +246,7 @@ func (in *intake) namedPiece(ctx context.Context, s *pieceSpec, m jobs.Miner, ba
 	}
 	file, err := os.Open(s.source)
 	if err != nil {
-		return jobs.Piece{}, notFound("", "%w", errors.Unwrap(err)) // the file is named above
+		return jobs.Piece{}, unopened("", errors.Unwrap(err)) // the file is named above
 	}
 	defer file.Close()
 	size, err := dataSize(file)

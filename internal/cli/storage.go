@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -54,10 +53,6 @@ the paths in its configuration: the command prints the line to add.`,
 		}
 		p, err := open(dir)
 		if err != nil {
-			var fault *jobs.Fault
-			if errors.As(err, &fault) {
-				err = errors.New(fault.Text) // its class is for stages
-			}
 			return &codedError{code: exitRefused, err: err}
 		}
 		return a.emit(p, func(w io.Writer) error {
