@@ -82,3 +82,10 @@ func TestGoRedisSpeaksOnlyWhenAsked(t *testing.T) {
 		require.Equal(t, want == "", out.Len() == 0)
 	}
 }
+
+func TestNameOf(t *testing.T) {
+	t.Parallel()
+	for by, want := range map[string]string{"h1/main@WYIUZ2JR6H": "h1/main", "ann@desk": "ann@desk", "scheduler/s1": "scheduler/s1", "web/10.0.0.7": "web/10.0.0.7", "": ""} {
+		require.Equal(t, want, nameOf(by), by)
+	}
+}

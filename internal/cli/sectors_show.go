@@ -75,7 +75,7 @@ func printRecord(w io.Writer, r *jobs.Record, now time.Time) error {
 				what = sr.Fault.Error()
 			}
 			row("%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s", s.Stage, or(string(sr.State), "-"), sr.Fence, sr.Attempt,
-				or(sr.Queue, "-"), or(sr.Worker, "-"), ago(sr.Since, now), or(what, "-"))
+				or(sr.Queue, "-"), or(nameOf(sr.Worker), "-"), ago(sr.Since, now), or(what, "-"))
 		}
 	})
 }
@@ -94,6 +94,14 @@ func (c *cluster) printSectorMessages(ctx context.Context, w io.Writer, r *jobs.
 				or(epoch(t.Signed), "-"), or(epoch(t.Settled), "-"), len(t.Replaced), or(t.CID, "-"))
 		}
 	})
+}
+
+// nameOf leaves the run out of a worker's name, HOST/INSTANCE@RUN; a person is USER@HOST.
+func nameOf(by string) string {
+	if name, _, ok := strings.Cut(by, "@"); ok && strings.Contains(name, "/") {
+		return name
+	}
+	return by
 }
 
 func defined(c cid.Cid) string {
@@ -202,7 +210,7 @@ func (a *app) logCmd() *cobra.Command {
 		return a.emit(lines, func(w io.Writer) error {
 			return table(w, "AT\tBY\tWHAT", func(row func(string, ...any)) {
 				for _, l := range lines {
-					row("%s\t%s\t%s", l.At.Format(time.RFC3339), l.By, l.Text)
+					row("%s\t%s\t%s", l.At.Format(time.RFC3339), nameOf(l.By), l.Text)
 				}
 			})
 		})
