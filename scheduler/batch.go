@@ -165,11 +165,9 @@ func (s *Scheduler) send(ctx context.Context, w *world, group jobs.Group, plan j
 	crash.At(crash.Scheduler, group.Stage, crash.AfterPlan)
 	var accepted []jobs.TaskRef
 	for _, m := range asked {
-		switch err := s.store.Write(ctx, m.record, m.next, m.event, s.by); {
+		switch err := s.accept(ctx, w, name, m); {
 		case err == nil:
-			accepted = append(accepted, m.next.Task(group.Stage))
-			s.metrics.wrote(m.record, m.next, m.event)
-			m.follow(m.next)
+			accepted = append(accepted, m.task)
 			crash.At(crash.Scheduler, group.Stage, crash.AfterIntent)
 		case ctx.Err() != nil:
 			return "", err
@@ -177,7 +175,7 @@ func (s *Scheduler) send(ctx context.Context, w *world, group jobs.Group, plan j
 			// Somebody else was faster, or this one cannot be written; the others go. Whether a
 			// write without an answer was done is seen at the sector's next look: it is in no
 			// batch that was closed.
-			s.log.Info("a sector is left out of its batch", "sector", m.record.ID.String(), "batch", name, "why", err)
+			s.log.Info("a sector is left out of its batch", "sector", m.task.ID.String(), "batch", name, "why", err)
 		}
 	}
 	if len(accepted) == 0 {
@@ -199,30 +197,75 @@ func (s *Scheduler) send(ctx context.Context, w *world, group jobs.Group, plan j
 // asked is a member of a batch that is planned.
 type asked struct {
 	*look
+	task  jobs.TaskRef
 	next  *jobs.Record
 	event jobs.Event
 }
 
-// plan asks the chain once more about every member, before gas is spent on it, and
-// gives the records as they will be in the batch.
+// accept writes that a member is in the batch. A record that was written meanwhile is read and
+// decided on anew, as ADR 1 has it: most often a worker has claimed drop_layers, which a c2 lets go
+// just when its sector becomes the last that a batch waited for.
+func (s *Scheduler) accept(ctx context.Context, w *world, name string, m asked) error {
+	for reloads := 0; ; reloads++ {
+		err := s.store.Write(ctx, m.record, m.next, m.event, s.by)
+		if err == nil {
+			s.metrics.wrote(m.record, m.next, m.event)
+			m.follow(m.next)
+			return nil
+		}
+		if !errors.Is(err, sectors.ErrConflict) || reloads == maxReloads {
+			return err
+		}
+		if err := s.reload(ctx, w, m.look); err != nil {
+			return err
+		}
+		a, _, err := s.decide(ctx, w, m.look)
+		if err != nil {
+			return err
+		}
+		again, err := s.ask(ctx, w, name, m.task.Stage, m.look, a)
+		if err != nil {
+			return err
+		}
+		if again.task != m.task {
+			return fmt.Errorf("%s was planned and has become %s", m.task, again.task)
+		}
+		m = again
+	}
+}
+
+// errNotWaiting says that something else is to be done with a sector than to send it with a batch.
+var errNotWaiting = errors.New("it does not wait for a batch any more")
+
+// ask asks the chain once more about a sector, before gas is spent on it, and gives its record
+// as it will be in the batch.
+func (s *Scheduler) ask(ctx context.Context, w *world, name string, stage jobs.Stage, l *look, a jobs.Action) (m asked, err error) {
+	if jobs.Asks(l.record, &l.facts) {
+		if a, _, err = s.decideOnChain(ctx, l); err != nil {
+			return m, err
+		}
+	}
+	if !waits(a, stage) {
+		return m, errNotWaiting // its next look does what is to be done
+	}
+	next, err := jobs.Apply(l.record, a.In(name), w.now)
+	if err != nil {
+		s.log.Error("decided on a step that its own rules refuse", "sector", l.record.ID.String(), "err", err)
+		return m, err
+	}
+	return asked{l, next.Task(stage), next, a.In(name)}, nil
+}
+
+// plan gives the members as they will be in the batch.
 func (s *Scheduler) plan(ctx context.Context, w *world, name string, plan jobs.BatchPlan, looks map[jobs.SectorID]*look) (out []asked, refs []jobs.TaskRef) {
 	for _, c := range plan.Members {
-		l, stage := looks[c.Record.ID], c.Event.Stage
-		a := jobs.Action{Event: c.Event, Batched: true}
-		if jobs.Asks(l.record, &l.facts) {
-			var err error
-			if a, _, err = s.decideOnChain(ctx, l); err != nil || !waits(a, stage) {
-				s.log.Info("a sector is left out of its batch", "sector", c.Record.ID.String(), "err", err)
-				continue // its next look does what is to be done
-			}
-		}
-		next, err := jobs.Apply(l.record, a.In(name), w.now)
+		m, err := s.ask(ctx, w, name, c.Event.Stage, looks[c.Record.ID], jobs.Action{Event: c.Event, Batched: true})
 		if err != nil {
-			s.log.Error("decided on a step that its own rules refuse", "sector", c.Record.ID.String(), "err", err)
+			s.log.Info("a sector is left out of its batch", "sector", c.Record.ID.String(), "batch", name, "why", err)
 			continue
 		}
-		out = append(out, asked{l, next, a.In(name)})
-		refs = append(refs, next.Task(stage))
+		out = append(out, m)
+		refs = append(refs, m.task)
 	}
 	return out, refs
 }

@@ -155,6 +155,45 @@ func TestTwoSchedulersNeverShareASector(t *testing.T) {
 	}
 }
 
+// TestAWriteMeanwhileKeepsNobodyOut of a batch that is being formed, unless it changed what the sector waits for.
+func TestAWriteMeanwhileKeepsNobodyOut(t *testing.T) {
+	t.Parallel()
+	held := jobs.Held{Hold: jobs.Hold{Reason: "by order"}}
+	for name, c := range map[string]struct {
+		events []jobs.Event
+		in     bool
+	}{
+		"it waits still":        {[]jobs.Event{held, jobs.Released{}}, true},
+		"it waits for a person": {[]jobs.Event{held}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, ids := patient(t, 3, 3)
+			other := sectors.New(p.another())
+			p.rdb.AddHook(&meanwhile{before: "lpseal:{b-", do: func() {
+				for _, e := range c.events {
+					_, err := other.Apply(p.ctx, ids[2], e, "another", p.clock.Now())
+					assert.NoError(t, err)
+				}
+			}})
+			p.poll()
+			names := p.batches(ids)
+			require.NotEmpty(t, names[0])
+			require.Equal(t, names[0], names[1])
+			b, err := p.store.Batch(p.ctx, names[0])
+			require.NoError(t, err)
+			require.Equal(t, jobs.BatchClosed, b.State)
+			if c.in {
+				require.Equal(t, names[0], names[2])
+				require.Len(t, b.Members, 3)
+				return
+			}
+			require.Empty(t, names[2])
+			require.Len(t, b.Members, 2)
+		})
+	}
+}
+
 // TestALostBatchSetsItsMembersFree, whether Redis lost it, it was never closed, or it
 // ended without an answer for a member.
 func TestALostBatchSetsItsMembersFree(t *testing.T) {
