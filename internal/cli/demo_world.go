@@ -148,7 +148,7 @@ func (w *demoWorld) writeConfigs(f demoFlags, input string) error {
 	batch := ""
 	if f.aggregate {
 		// One batch of all. The default slack is more time than there is to a deadline in epochs of a second, and would send each sector at once.
-		batch = fmt.Sprintf(", commit_batch: {max: %d, wait: 1h, slack: 0s}", s.all())
+		batch = fmt.Sprintf(", commit_batch: {max: %d, wait: 20m, slack: 0s}", s.all())
 	}
 	write := func(name, host, lanes, paths string) error {
 		text := fmt.Sprintf(demoConfig, w.redis.Addr(), w.node.APIInfo(), host, filepath.Join(w.dir, host, "state"),
