@@ -51,10 +51,21 @@ var orders = []*order{
 		Stages: redoable, Reason: true, Danger: true,
 		events: func(r *jobs.Record, stage jobs.Stage, reason string) []jobs.Event {
 			again := jobs.RolledBack{To: stage, ByOrder: true, Why: reason}
-			if r.Hold != nil {
-				return []jobs.Event{jobs.Released{}, again}
+			if r.Hold != nil { // until then nothing starts
+				return []jobs.Event{again, jobs.Released{}}
 			}
 			return []jobs.Event{again}
+		},
+	},
+	{
+		Name: "drop-deals", Button: "Release as plain data", Says: "The sector goes on, and its pieces are committed as plain data: it claims no allocation and notifies nobody.",
+		Cost: func(*jobs.Record) string { return "Its deals are lost." },
+		Fits: func(r *jobs.Record) bool {
+			return inPipeline(r) && r.Hold != nil && slices.ContainsFunc(r.Pieces, func(p jobs.Piece) bool { return p.Allocation != nil || len(p.Notify) > 0 })
+		},
+		Reason: true, Danger: true,
+		events: func(_ *jobs.Record, _ jobs.Stage, reason string) []jobs.Event {
+			return []jobs.Event{jobs.DealsDropped{Why: reason}, jobs.Released{}}
 		},
 	},
 	{

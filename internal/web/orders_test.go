@@ -25,12 +25,15 @@ func (f *fleet) load(n int) *jobs.Record {
 	return r
 }
 
-// lastLine is the newest line of a sector's log: who, and what.
-func (f *fleet) lastLine(n int) string {
+// lastLines are the last of a sector's log, the oldest first: who, and what.
+func (f *fleet) lastLines(n, count int) (out []string) {
 	f.t.Helper()
-	lines, err := f.store.Log(f.ctx, sector(n), 1)
+	lines, err := f.store.Log(f.ctx, sector(n), count)
 	require.NoError(f.t, err)
-	return lines[0].By + ": " + lines[0].Text
+	for _, l := range lines {
+		out = append(out, l.By+": "+l.Text)
+	}
+	return out
 }
 
 func TestReadOnlyPagesTakeNoOrders(t *testing.T) {
@@ -80,7 +83,7 @@ func TestOrdersAreAskedBackAndGiven(t *testing.T) {
 
 	order(18, "hold", url.Values{"reason": {"  new disk  "}})
 	require.Equal(t, "new disk", f.load(18).Hold.Reason)
-	require.Equal(t, "web/127.0.0.1: held: new disk", f.lastLine(18))
+	require.Equal(t, []string{"web/127.0.0.1: held: new disk"}, f.lastLines(18, 1))
 	order(18, "release", nil)
 	require.Nil(t, f.load(18).Hold)
 
@@ -102,7 +105,15 @@ func TestOrdersAreAskedBackAndGiven(t *testing.T) {
 	r := f.load(17)
 	require.Nil(t, r.Hold, "a retry releases")
 	require.Equal(t, 2, r.Stage(jobs.SDR).Fence)
-	require.Equal(t, "web/127.0.0.1: rolled back to sdr: bad memory", f.lastLine(17))
+	require.Equal(t, []string{"web/127.0.0.1: rolled back to sdr: bad memory", "web/127.0.0.1: released"}, f.lastLines(17, 2), "until it is rolled back nothing starts")
+
+	f.deals()
+	order(41, "hold", nil)
+	require.NotContains(t, v.page("/sectors/s-t01000-42"), "Release as plain data…", "it claims nothing")
+	require.Contains(t, v.page("/sectors/s-t01000-41"), "Release… Release as plain data… Abort… Remove…")
+	require.Contains(t, v.page("/sectors/s-t01000-41/drop-deals"), "Its deals are lost.")
+	order(41, "drop-deals", url.Values{"reason": {"too late"}})
+	require.Equal(t, []string{"web/127.0.0.1: deals dropped: too late", "web/127.0.0.1: released"}, f.lastLines(41, 2))
 }
 
 func TestOrdersThatDoNotFitAreRefused(t *testing.T) {
