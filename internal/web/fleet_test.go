@@ -67,7 +67,7 @@ func newFleetOn(t testing.TB, r *redistest.Redis) *fleet {
 func (f *fleet) handler(change func(*web.Options)) http.Handler {
 	f.t.Helper()
 	o := web.Options{
-		Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: &poller{f}, Node: nobody{}, Miners: []abi.ActorID{miner},
+		Store: f.store, Queues: f.queues, Redis: f.redis.Client, Scheduler: &poller{f}, Node: calm{}, Miners: []abi.ActorID{miner},
 		Version: "test", Clock: f.clock, Log: slog.New(slog.DiscardHandler), Patience: time.Minute, // the node is in this process
 	}
 	if change != nil {
@@ -434,6 +434,15 @@ func (f *fleet) work() {
 		server.Stop()
 	}
 	put(false)
+}
+
+// calm is a node that has nothing to tell.
+type calm struct{}
+
+func (calm) Observe(context.Context, []chain.Tracked) (abi.ChainEpoch, error) { return head, nil }
+
+func (calm) Treasury(context.Context, []abi.ActorID) (*jobs.Treasury, []*chain.Funds, error) {
+	return &jobs.Treasury{}, nil, nil
 }
 
 // nobody is a scheduler whose node is away.

@@ -127,7 +127,9 @@ func TestMessagesPage(t *testing.T) {
 	require.Contains(t, own, "pushed 1 PreCommitSectorBatch2 s-t01000-13 4")
 	require.NotContains(t, v.page("/sectors/s-t01000-28"), "Messages state")
 
-	away := f.serve(nil).page("/messages")
+	v = f.serve(func(o *web.Options) { o.Node = nobody{} })
+	require.Contains(t, v.page("/"), "The node does not answer: nothing is sent, and nobody sees what lands. the node does not answer Messages and money")
+	away := v.page("/messages")
 	require.Contains(t, away, "the node does not say which have landed")
 	require.Contains(t, away, "Nothing is known of money: the node does not answer")
 	require.Contains(t, away, names[5])

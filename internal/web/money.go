@@ -59,13 +59,16 @@ func (t *treasurer) outlook(ctx context.Context, counted *tally) ([]jobs.Outlook
 	return jobs.Foresee(counted.owed, h.Treasury), h, nil
 }
 
-// alarms say who cannot send, and what will be short.
+// alarms say that the node is away, who cannot send, and what will be short.
 func (t *treasurer) alarms(ctx context.Context, counted *tally) []alarm {
 	outlooks, held, err := t.outlook(ctx, counted)
 	if err != nil {
 		return nil
 	}
 	var out []alarm
+	if held.Away != "" {
+		out = append(out, alarm{"The node does not answer: nothing is sent, and nobody sees what lands. " + held.Away, "/messages", "Messages and money"})
+	}
 	for _, f := range held.Funds {
 		if f.Trouble != "" {
 			out = append(out, alarm{fmt.Sprintf("Nothing can be sent for %s: %s", f.Miner, f.Trouble), "/messages", "Messages and money"})
