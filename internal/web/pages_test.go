@@ -362,6 +362,8 @@ func TestPagesSayThatRedisIsAway(t *testing.T) {
 	f.redis.Kill()
 	require.Equal(t, http.StatusServiceUnavailable, v.get("/healthz").StatusCode)
 	got := v.get("/")
-	require.Equal(t, http.StatusInternalServerError, got.StatusCode)
-	require.Contains(t, text(got.body), "Something went wrong")
+	require.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
+	require.Contains(t, text(got.body), "Redis does not answer")
+	require.Contains(t, text(got.body), "The page comes back by itself")
+	require.Contains(t, got.body, "data-live")
 }

@@ -136,7 +136,7 @@ func (s *site) page(content func(*http.Request) (*answer, error)) http.HandlerFu
 
 // fail shows an error as a page.
 func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
-	code, title := http.StatusInternalServerError, "Something went wrong"
+	code, title, says := http.StatusInternalServerError, "Something went wrong", err.Error()
 	switch {
 	case errors.Is(err, errNoPage), errors.Is(err, sectors.ErrNotFound), errors.Is(err, errNoWorker):
 		code, title = http.StatusNotFound, "Not found"
@@ -148,15 +148,19 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 		code, title = http.StatusBadRequest, "Not understood"
 	default:
 		s.Log.Warn("a page could not be made", "path", r.URL.Path, "err", err)
+		if !s.redisAnswers(r.Context()) {
+			code, title = http.StatusServiceUnavailable, "Redis does not answer"
+			says += ". The page comes back by itself when it does; lpseal config view --origin says where redis.url is set."
+		}
 	}
-	s.show(w, r, code, &answer{name: "error", title: title, body: err.Error()})
+	s.show(w, r, code, &answer{name: "error", title: title, body: says})
 }
 
 // show renders a page. The live script sends the tag of what it has and is told when
 // nothing changed.
 func (s *site) show(w http.ResponseWriter, r *http.Request, code int, a *answer) {
 	data := layout{
-		Title: a.title, Nav: a.nav, Live: !a.still && !a.alone && code == http.StatusOK, Alone: a.alone, Body: a.body,
+		Title: a.title, Nav: a.nav, Live: !a.still && !a.alone && (code == http.StatusOK || code == http.StatusServiceUnavailable && r.Method == http.MethodGet), Alone: a.alone, Body: a.body,
 		SignedIn: s.Token != "", Writes: s.AllowWrites, Version: s.Version, now: s.Clock.Now(),
 	}
 	if !a.alone {
