@@ -53,11 +53,7 @@ func (s *Scheduler) pollJob(ctx context.Context) error {
 // takeTurn lets one of many schedulers do something once in a bucket of time.
 func (s *Scheduler) takeTurn(ctx context.Context, what string, length time.Duration) (bool, error) {
 	bucket := what + ":" + strconv.FormatInt(s.clock.Now().UnixNano()/int64(length), 10)
-	mine, err := s.store.TakePoll(ctx, bucket, 2*length)
-	if err != nil {
-		return false, fmt.Errorf("take the turn %s: %w", bucket, err)
-	}
-	return mine, nil
+	return s.store.TakePoll(ctx, bucket, 2*length)
 }
 
 // Poll looks at every sector that is due. A sector that cannot be looked at is

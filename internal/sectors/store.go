@@ -236,7 +236,7 @@ func (s *Store) nodeOf(ctx context.Context, key string) (*redis.Client, error) {
 func (s *Store) TakePoll(ctx context.Context, bucket string, ttl time.Duration) (bool, error) {
 	ok, err := s.rdb.SetNX(ctx, "lpseal:poll:"+bucket, "1", ttl).Result()
 	if err != nil {
-		return false, fmt.Errorf("take poll %s: %w", bucket, err)
+		return false, fmt.Errorf("take the turn %s: %w", bucket, err)
 	}
 	return ok, nil
 }
