@@ -132,3 +132,17 @@ func TestTroubleWithTheRestOfAnAggregate(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, requireTogether(t, sent[:120]), requireTogether(t, sent[120:]))
 }
+
+// A sector whose message would be longer than a message may be keeps no other back.
+func TestAMemberLongerThanAMessage(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(newMemory()))
+	commits := preCommitted(t, node, c, 3)
+	commits[0].Pieces = []jobs.Piece{{CID: dealPiece.CID, Size: 1024, Notify: []jobs.Notification{{Address: controlKey, Payload: make([]byte, 64<<10)}}}}
+	sent, err := c.SendCommits(t.Context(), "b-1", commits, nil)
+	require.NoError(t, err)
+	require.Equal(t, jobs.Rejected, sent[0].Fault.Class)
+	require.Contains(t, sent[0].Fault.Text, "a message may have")
+	requireTogether(t, sent[1:])
+}

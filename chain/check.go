@@ -39,11 +39,11 @@ func (s *sending) fit(set []int) []int {
 func (s *sending) checked(ctx context.Context, head *lotus.TipSet, set []int) (*quote, error) {
 	for asked := set; len(set) > 0; {
 		q, err := s.quote(ctx, head, set)
-		switch divisible := outOfGas(err) || errors.Is(err, errShort); {
+		switch divisible := outOfGas(err) || errors.Is(err, errShort) || errors.Is(err, errTooLong); {
 		case err == nil:
 			return q, nil
 		case divisible && len(set) > 1:
-			set = set[:len(set)/2] // a block has no room for more, or the sender no money; the others go in the next message
+			set = set[:len(set)/2] // a block or a message has no room for more, or the sender no money; the others go in the next message
 			continue
 		case divisible:
 			return nil, s.unpayable(ctx, head, set[0], asked, err)
@@ -64,9 +64,12 @@ func (s *sending) checked(ctx context.Context, head *lotus.TipSet, set []int) (*
 	return nil, nil
 }
 
-// unpayable takes member i out, which alone is too much for a block or for the sender, and where it is the money, those of the set that cost no less. Cheaper
-// ones may go still.
+// unpayable takes member i out, which alone is too much for a block, a message or the sender, and where it is the money, those of the set that cost no less.
+// Cheaper ones may go still.
 func (s *sending) unpayable(ctx context.Context, head *lotus.TipSet, i int, set []int, why error) error {
+	if !errors.Is(why, errShort) {
+		return s.takeOut(ctx, i, why)
+	}
 	need, err := s.locks(ctx, head, i)
 	if err != nil {
 		return err
@@ -76,7 +79,7 @@ func (s *sending) unpayable(ctx context.Context, head *lotus.TipSet, i int, set 
 		if err != nil {
 			return err
 		}
-		if j != i && (outOfGas(why) || cost.LessThan(need)) {
+		if cost.LessThan(need) {
 			continue
 		}
 		if err := s.takeOut(ctx, j, why); err != nil {
@@ -245,7 +248,7 @@ func (s *sending) priced(ctx context.Context, head *lotus.TipSet, sectors int, p
 	if bytes, err := msg.Serialize(); err != nil {
 		return nil, jobs.Failf(jobs.Bug, "%w", err)
 	} else if len(bytes) > lotus.MaxMessageBytes-signatureBytes {
-		return nil, jobs.Failf(jobs.Bug, "%s of %d sectors has %d bytes; a message may have %d", methodName(msg.Method), sectors, len(bytes), lotus.MaxMessageBytes)
+		return nil, &nodeFault{jobs.Failf(jobs.Rejected, "%s of %d sectors has %d bytes; a message may have %d", methodName(msg.Method), sectors, len(bytes), lotus.MaxMessageBytes), errTooLong, false}
 	}
 	if msg.Nonce, err = s.poolNonce(ctx, from); err != nil {
 		return nil, err

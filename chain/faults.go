@@ -21,6 +21,7 @@ var (
 	errInMempool = errors.New("already in the mempool")
 	errNonceLow  = errors.New("nonce already used")
 	errReplaced  = errors.New("another message used the nonce")
+	errTooLong   = errors.New("more sectors than a message holds")
 	errNoKey     = errors.New("the wallet lacks the key")
 	errShort     = errors.New("more is to be paid than there is") // a smaller message may be payable
 	errNotFound  = errors.New("the node has no such message")

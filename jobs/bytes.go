@@ -3,6 +3,7 @@ package jobs
 import (
 	"math/bits"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
 )
 
@@ -37,6 +38,16 @@ func (r *CommitRequest) ManifestBytes() int {
 		}
 	}
 	return n
+}
+
+// proofBytes is the longest proof of a sector: ten partitions of 192 bytes (32 and 64 GiB).
+const proofBytes = 1920
+
+// Committable says that one message can commit a sector of these pieces: what it says of them,
+// and whom it notifies, must fit beside the proof.
+func Committable(pieces []Piece) bool {
+	r := CommitRequest{Seal: Seal{ID: SectorID{Number: abi.MaxSectorNumber}}, Pieces: pieces, Proof: make([]byte, proofBytes)}
+	return r.Bytes() <= MaxBatchBytes
 }
 
 // cborUint is the length of an unsigned integer, or of the head of a list.

@@ -128,7 +128,7 @@ func Pack(deals []Deal, size abi.SectorSize, f *Facts, p *Policy) []Packing {
 }
 
 // fits says that a deal may share a sector with others: there is room, they lie on the same
-// host, are kept alike, and some life of the sector suits them all.
+// host, are kept alike, some life of the sector suits them all, and one message can commit them.
 func fits(others []Deal, d Deal, size abi.SectorSize, f *Facts) bool {
 	first := others[0]
 	if d.Home != first.Home || d.KeepUnsealed != first.KeepUnsealed {
@@ -140,7 +140,7 @@ func fits(others []Deal, d Deal, size abi.SectorSize, f *Facts) bool {
 	}
 	pieces = append(pieces, d.Piece)
 	_, end := Layout(pieces)
-	return end <= abi.PaddedPieceSize(size) && TermsOf(pieces).Check(f.Head.Epoch, f.Network.ChallengeDelay) == nil
+	return end <= abi.PaddedPieceSize(size) && TermsOf(pieces).Check(f.Head.Epoch, f.Network.ChallengeDelay) == nil && Committable(pieces)
 }
 
 func piecesOf(deals []Deal) []Piece {

@@ -74,6 +74,26 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// A sector has room for more small pieces than one message can commit: the rest go into another, or the deposit would be lost.
+func TestPackAsMuchAsAMessageCommits(t *testing.T) {
+	t.Parallel()
+	p := DefaultPolicy()
+	var deals []Deal
+	for n := range 1200 {
+		deals = append(deals, aDeal(fmt.Sprint(n), 1024, func(d *Deal) {
+			d.Piece.Allocation = &Allocation{Client: 1001, ID: uint64(n)}
+			d.Piece.Notify = []Notification{NotifyMarket(abi.DealID(n))}
+		}))
+	}
+	bins := Pack(deals, 32<<30, &Facts{Now: noon}, &p)
+	require.Len(t, bins, 2)
+	for _, b := range bins {
+		r := CommitRequest{Seal: Seal{ID: SectorID{Number: 1 << 40}}, Pieces: piecesOf(b.Deals), Proof: make([]byte, 1920)}
+		require.LessOrEqual(t, r.Bytes(), MaxBatchBytes)
+	}
+	require.False(t, Committable(piecesOf(deals)))
+}
+
 // Until is when the first of the deals has waited for long enough, or starts too soon to wait.
 func TestPackUntil(t *testing.T) {
 	t.Parallel()

@@ -277,6 +277,9 @@ func checkPieces(pieces []jobs.Piece, size abi.SectorSize) error {
 	if _, end := jobs.Layout(pieces); end > abi.PaddedPieceSize(size) {
 		errs = append(errs, fmt.Errorf("the pieces need %d bytes, each aligned to its own size, but the miner's sectors have %d: use fewer or smaller pieces", end, size))
 	}
+	if !jobs.Committable(pieces) {
+		errs = append(errs, fmt.Errorf("the message that commits the sector has no room for %d pieces and whom they notify: use fewer pieces, or shorter payloads", len(pieces)))
+	}
 	return errors.Join(errs...)
 }
 

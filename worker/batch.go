@@ -97,7 +97,8 @@ func (b *batch) claimMembers(ctx context.Context, refs []jobs.TaskRef, start tim
 			d := b.lane.delivery(ref)
 			switch err := d.take(ctx, start); {
 			case err == nil:
-			case answered(err):
+			case answered(err), errors.As(err, new(*sectors.UnreadableError)):
+				// A record that cannot be read may be a newer lpseal's; the others go without it.
 				d.log.Info("left out of its batch", "batch", b.task.Batch, "why", err)
 				return nil
 			default:

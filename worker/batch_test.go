@@ -68,6 +68,24 @@ func TestOneBadMemberDoesNotBlockTheRest(t *testing.T) {
 	require.Equal(t, 3, w.chain.Sent(jobs.PreCommit))
 }
 
+// TestAMemberThatCannotBeReadDoesNotBlockTheRest, such as one that a newer lpseal wrote to: it is free when the batch has ended.
+func TestAMemberThatCannotBeReadDoesNotBlockTheRest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ids := w.sectors(3)
+	b := w.batch(jobs.PreCommit, ids...)
+	key := "lpseal:{" + ids[1].String() + "}"
+	require.NoError(t, w.rdb.HSet(w.ctx, key, "of-a-newer-version", "1").Err())
+	w.run(w.options("w0"))
+	b = w.ended(b.ID)
+	require.Contains(t, b.Note, "2 of 2 sectors sent in ")
+	require.Equal(t, 2, w.chain.Sent(jobs.PreCommit))
+	require.NoError(t, w.rdb.HDel(w.ctx, key, "of-a-newer-version").Err())
+	r := w.load(ids[1])
+	require.Equal(t, jobs.Queued, r.Stage(jobs.PreCommit).State)
+	require.Equal(t, jobs.TaskAbsent, jobs.MemberTask(b, r.Task(jobs.PreCommit)))
+}
+
 // TestABatchIsDeliveredAgain: whoever was answered for is left alone, the others are
 // answered for by the new delivery, and nothing is sent twice.
 func TestABatchIsDeliveredAgain(t *testing.T) {

@@ -43,7 +43,7 @@ func recordKey(id jobs.SectorID) string { return "lpseal:{" + id.String() + "}" 
 // chunk bounds a pipeline, so that no answer grows without bound.
 const chunk = 500
 
-// Load reads a record.
+// Load reads a record. One that cannot be parsed is an [*UnreadableError].
 func (s *Store) Load(ctx context.Context, id jobs.SectorID) (*jobs.Record, error) {
 	hash, err := s.rdb.HGetAll(ctx, recordKey(id)).Result()
 	if err != nil {
@@ -52,7 +52,11 @@ func (s *Store) Load(ctx context.Context, id jobs.SectorID) (*jobs.Record, error
 	if len(hash) == 0 {
 		return nil, fmt.Errorf("load %s: %w", id, ErrNotFound)
 	}
-	return jobs.ParseRecord(hash)
+	r, err := jobs.ParseRecord(hash)
+	if err != nil {
+		return nil, &UnreadableError{[]jobs.SectorID{id}, []error{err}}
+	}
+	return r, nil
 }
 
 // UnreadableError names records that exist and could not be parsed, such as those
