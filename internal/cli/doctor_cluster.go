@@ -162,10 +162,18 @@ func (d *doctor) servers(ctx context.Context) {
 		case class == jobs.ClassChain:
 			d.warn("workers", "systemctl start lpseal-scheduler", "no scheduler is live: nothing moves on")
 		default:
-			d.warn("workers", "add a lane to worker.lanes of a host and start its worker", "no live worker has a fit %s lane%s", class, jobs.TakenOut(workers, class))
+			fix, out := "add a lane to worker.lanes of a host and start its worker", jobs.TakenOut(workers, class)
+			if out != "" {
+				fix = "resume the worker, or mend the lane: lpseal machines list"
+			}
+			d.warn("workers", fix, "no live worker has a fit %s lane%s", class, out)
 		}
 	}
 	if len(classes) == len(jobs.Classes) {
-		d.ok("workers", "%d are live, with lanes of every class", len(workers))
+		are := "are"
+		if len(workers) == 1 {
+			are = "is"
+		}
+		d.ok("workers", "%d %s live, with lanes of every class", len(workers), are)
 	}
 }

@@ -45,7 +45,11 @@ func TestDoctorSeesQueuesWithoutWorkers(t *testing.T) {
 	require.Contains(t, found, stranded)
 	require.Contains(t, found, finding{"workers", failed, "lane sdr of h1/main took itself out: two faults", "mend it; the lane tries again by itself"})
 
-	require.Equal(t, []finding{{"workers", fine, "1 are live, with lanes of every class", ""}}, look(append(all, jobs.Lane{Class: jobs.ClassSDR})...))
+	require.Equal(t, []finding{{"workers", fine, "1 is live, with lanes of every class", ""}}, look(append(all, jobs.Lane{Class: jobs.ClassSDR})...))
+
+	require.NoError(t, c.store.SetDraining(t.Context(), "h1/main", true))
+	require.Contains(t, look(jobs.Lane{Class: jobs.ClassSDR}), finding{"workers", warned, "no live worker has a fit sdr lane: h1/main is drained (lpseal machines resume h1/main)",
+		"resume the worker, or mend the lane: lpseal machines list"})
 }
 
 // TestDoctorSeesTheHandover: a path that is not attached, and numbers that two programs may
