@@ -110,18 +110,11 @@ func (n *demoNode) aggregate(ctx context.Context, message cid.Cid, proofs map[ab
 	out := &demoAggregate{
 		Message: landed.Message.String(), Proofs: len(proofs), Bytes: len(params.AggregateProof), Refused: map[string]exitcode.ExitCode{},
 	}
-	for what, call := range map[string]struct {
-		params *miner.ProveCommitSectors3Params
-		gas    *int64
-	}{"where it landed": {params, &out.GasUsed}, "with the sectors' own proofs": {&plain, &out.PlainGas}} {
-		r, err := n.call(ctx, msg, call.params, before)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
-		if code := exitcode.ExitCode(r.MsgRct.ExitCode); code != exitcode.Ok {
-			return nil, fmt.Errorf("the node refuses it %s: exit code %s: %s", what, code, r.Error)
-		}
-		*call.gas = r.MsgRct.GasUsed
+	if out.GasUsed, err = n.gas(ctx, msg, params, before); err != nil {
+		return nil, fmt.Errorf("where it landed: %w", err)
+	}
+	if out.PlainGas, err = n.gas(ctx, msg, &plain, before); err != nil {
+		return nil, fmt.Errorf("with the sectors' own proofs: %w", err)
 	}
 	for what, tamper := range tamperings {
 		changed := *params
@@ -171,6 +164,18 @@ func (n *demoNode) before(ctx context.Context, landed *lotus.MsgLookup) (lotus.T
 		return lotus.EmptyTSK, err
 	}
 	return including.Parents(), nil
+}
+
+// gas is what a message with other parameters takes, which the node must not refuse.
+func (n *demoNode) gas(ctx context.Context, msg *lotus.Message, params *miner.ProveCommitSectors3Params, at lotus.TipSetKey) (int64, error) {
+	r, err := n.call(ctx, msg, params, at)
+	if err != nil {
+		return 0, err
+	}
+	if code := exitcode.ExitCode(r.MsgRct.ExitCode); code != exitcode.Ok {
+		return 0, fmt.Errorf("the node refuses it: exit code %s: %s", code, r.Error)
+	}
+	return r.MsgRct.GasUsed, nil
 }
 
 // call executes a message with other parameters, without sending it.

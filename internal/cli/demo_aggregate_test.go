@@ -91,13 +91,13 @@ func TestDemoJudgesTheAggregate(t *testing.T) {
 	require.ErrorContains(t, err, "it is not on chain")
 
 	for want, judge := range map[string]func(*miner.ProveCommitSectors3Params) (exitcode.ExitCode, string){
-		"the node refuses it where it landed": func(p *miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
+		"where it landed: the node refuses it: exit code ErrIllegalArgument(16)": func(p *miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
 			if len(p.SectorProofs) > 0 {
 				return exitcode.Ok, ""
 			}
 			return exitcode.ErrIllegalArgument, refusal
 		},
-		"the node refuses it with the sectors' own proofs": func(p *miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
+		"with the sectors' own proofs: the node refuses it": func(p *miner.ProveCommitSectors3Params) (exitcode.ExitCode, string) {
 			if len(p.SectorProofs) > 0 {
 				return exitcode.ErrIllegalArgument, "invalid proof"
 			}
