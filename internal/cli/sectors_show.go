@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -143,12 +144,17 @@ type stageFault struct {
 
 func (a *app) explainCmd() *cobra.Command {
 	return a.jsonFlag(a.onSector("explain", "Say why a sector is where it is, and what happens next and when", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
-		if _, err := c.store.Load(ctx, id); err != nil {
-			return err
-		}
-		node, err := c.dial(ctx)
+		r, err := c.store.Load(ctx, id)
 		if err != nil {
 			return err
+		}
+		explain := func(r *jobs.Record, action jobs.Action, why jobs.Reason) error {
+			e := explanationOf(r, action, why)
+			return a.emit(e, func(w io.Writer) error { return printExplanation(w, e, time.Now()) })
+		}
+		node, err := c.dial(ctx)
+		if err != nil { // itself a reason why sectors do not move
+			return errors.Join(explain(r, jobs.Action{}, recordTells(r)), err)
 		}
 		defer node.Close()
 		s, err := c.scheduler(node, "cli")
@@ -159,17 +165,35 @@ func (a *app) explainCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		e := explanation{Sector: id, State: stateOf(r), Reason: why.Text, Look: why.Look, Faults: []stageFault{}}
-		if action.Event != nil {
-			e.Next = action.Event.String()
-		}
-		for _, row := range jobs.Stages {
-			if sr := r.Stage(row.Stage); sr.Fault != nil {
-				e.Faults = append(e.Faults, stageFault{row.Stage, sr.State == jobs.Faulted, *sr.Fault})
-			}
-		}
-		return a.emit(e, func(w io.Writer) error { return printExplanation(w, e, time.Now()) })
+		return explain(r, action, why)
 	}))
+}
+
+func explanationOf(r *jobs.Record, action jobs.Action, why jobs.Reason) explanation {
+	e := explanation{Sector: r.ID, State: stateOf(r), Reason: why.Text, Look: why.Look, Faults: []stageFault{}}
+	if action.Event != nil {
+		e.Next = action.Event.String()
+	}
+	for _, row := range jobs.Stages {
+		if sr := r.Stage(row.Stage); sr.Fault != nil {
+			e.Faults = append(e.Faults, stageFault{row.Stage, sr.State == jobs.Faulted, *sr.Fault})
+		}
+	}
+	return e
+}
+
+// recordTells is the reason as far as it is known while the node is away.
+func recordTells(r *jobs.Record) jobs.Reason {
+	text := r.WaitsFor()
+	switch stages := lineOf(r).Stages; {
+	case r.Outcome != jobs.Open:
+		text = "finished: " + string(r.Outcome)
+	case r.Hold != nil:
+		text = "held: " + r.Hold.Reason
+	case len(stages) > 0:
+		text = list(stages) + " under way, or to be tried again"
+	}
+	return jobs.Reason{Text: text + " (its record alone says so, for the node does not answer)"}
 }
 
 func printExplanation(w io.Writer, e explanation, now time.Time) error {
