@@ -7,7 +7,8 @@
 // line carries a token of its write, so a write whose answer was lost is asked for
 // again and answers truly (design rule 3).
 //
-// Indexes (lpseal:due, lpseal:held, lpseal:done:MINER, lpseal:messages) are hints:
+// Indexes (lpseal:due, lpseal:held, lpseal:done:MINER, lpseal:messages, lpseal:deals
+// with what came of them in lpseal:deals:packed and lpseal:deals:refused) are hints:
 // due is written before a record and the others after it, and [Store.Sweep] mends
 // what a crash in between left wrong. No script spans two hash tags, so all of it
 // runs on Redis Cluster.

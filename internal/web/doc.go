@@ -5,6 +5,7 @@
 //	/sectors/s-t01000-42  one sector: why it is where it is, its stages, its log
 //	/held                 what waits for a person, the longest first
 //	/messages             what was sent, who pays, and what will be short
+//	/deals                what markets gave: waiting, refused, and where the others lie
 //	/machines             workers, lanes, paths, queues
 //	/queues/              asynqmon, its payloads shown as sector and stage
 //	/metrics, /healthz    for Prometheus and for whoever restarts the process
