@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -81,10 +82,12 @@ func (s *site) waitingDeals(ctx context.Context, p *dealsPage) error {
 	if _, err = sectors.Unread(err); err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, s.Patience)
-	defer cancel()
-	if p.Forming, err = s.Scheduler.Forming(asked); err != nil {
-		p.Away = err.Error()
+	if slices.ContainsFunc(open, func(d *sectors.Deal) bool { return d.Sector == nil && d.Refused == "" }) {
+		asked, cancel := context.WithTimeout(ctx, s.Patience)
+		defer cancel()
+		if p.Forming, err = s.Scheduler.Forming(asked); err != nil {
+			p.Away = err.Error()
+		}
 	}
 	grouped := map[string]bool{}
 	for i, f := range p.Forming {
