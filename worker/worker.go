@@ -118,7 +118,7 @@ func (w *Worker) join(ctx context.Context) (lock *os.File, err error) {
 	case err != nil:
 		return nil, err
 	case lock == nil:
-		return nil, fmt.Errorf("%w: another process runs this instance (it holds %s): give this one another instance name, or stop the other", jobs.ErrRefused, path)
+		return nil, fmt.Errorf("%s/%s: %w: another process runs this instance (it holds %s): give this one another instance name, or stop the other", w.Host, w.Instance, jobs.ErrRefused, path)
 	}
 	defer func() {
 		if err != nil {
