@@ -199,12 +199,7 @@ func (s *storm) weather(ctx context.Context) error {
 }
 
 // operator takes back a message that waits to land, one every few epochs.
-func (s *storm) operator(ctx context.Context) error {
-	client, err := chain.Dial(ctx, chain.Config{API: s.node.APIInfo(), Log: slog.New(slog.DiscardHandler), Timeout: 5 * time.Second, Journal: s.store.Journal()})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func (s *storm) operator(ctx context.Context, client *chain.Client) error {
 	for ctx.Err() == nil {
 		waiting, err := chain.Ledger{Shared: s.store.Journal()}.Waiting(ctx)
 		if err != nil {
@@ -252,8 +247,11 @@ func TestStorm(t *testing.T) {
 	defer client.Close()
 	adder, err := scheduler.New(scheduler.Options{Store: s.store, Queues: s.queues, Chain: client, Policy: s.policy, Log: slog.New(slog.DiscardHandler), Name: "adder"})
 	require.NoError(t, err)
+	person, err := chain.Dial(t.Context(), chain.Config{API: s.node.APIInfo(), Log: slog.New(slog.DiscardHandler), Timeout: 5 * time.Second, Journal: s.store.Journal()})
+	require.NoError(t, err)
+	defer person.Close()
 	calm := s.run("weather", s.weather)
-	rest := s.run("operator", s.operator)
+	rest := s.run("operator", func(ctx context.Context) error { return s.operator(ctx, person) })
 	for left := stormSectors; left > 0; left -= 50 {
 		for tries := 0; ; tries++ { // the node fails calls
 			if _, err = adder.Add(t.Context(), scheduler.Request{Miner: stormMiner, Count: 50}, "test"); err == nil || tries == 20 {
