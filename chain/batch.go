@@ -127,7 +127,11 @@ func (s *sending) survey(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		pushed := map[string]string{}
+		type outcome struct {
+			name string
+			err  error
+		}
+		pushed := map[string]outcome{}
 		for j, i := range s.left {
 			st := known[j]
 			s.stands[i] = st
@@ -137,20 +141,23 @@ func (s *sending) survey(ctx context.Context) error {
 			case st.Closed:
 				s.fault(ctx, i, jobs.Failf(jobs.Transient, "%s: a newer attempt was begun; this one sends nothing", st.key))
 			case e.pending():
-				name, ok := pushed[st.Message]
+				sent, ok := pushed[st.Message]
 				if !ok {
-					if name, err = s.push(ctx, st.Message); err != nil {
-						return err
-					}
-					pushed[st.Message] = name
+					sent.name, sent.err = s.push(ctx, st.Message)
+					pushed[st.Message] = sent
 				}
-				s.done(i, name)
+				if sent.err == nil {
+					s.done(i, sent.name)
+				} else if !s.fault(ctx, i, sent.err) { // the others need not wait for what an earlier message waits for
+					return sent.err
+				}
 			case !e.open(), s.owns(st.Message) && e.Asked == nil:
 			case !s.owns(st.Message) && head.Height < e.OpenedAt+s.cfg.ReplaceAfter:
 				s.fault(ctx, i, jobs.Failf(jobs.Transient, "%s: another batch is about to send it (%s); it is sent again if nothing comes of that", st.key, st.Message))
 			default:
-				again = true
-				if err := s.settleOpen(ctx, st.Message, e, head); err != nil {
+				if err := s.settleOpen(ctx, st.Message, e, head); err == nil {
+					again = true
+				} else if !s.fault(ctx, i, err) {
 					return err
 				}
 			}
@@ -273,11 +280,15 @@ func (s *sending) post(ctx context.Context, head *lotus.TipSet, q *quote) error 
 		return err
 	}
 	name, err := s.push(ctx, key)
-	if err != nil {
+	if err != nil && len(q.set) == len(s.left) {
 		return err
 	}
 	for _, i := range q.set {
-		s.done(i, name)
+		if err == nil {
+			s.done(i, name)
+		} else if !s.fault(ctx, i, err) { // it is journaled, and pushed again; the others go in the next message
+			return err
+		}
 	}
 	return nil
 }

@@ -146,3 +146,29 @@ func TestAMemberLongerThanAMessage(t *testing.T) {
 	require.Contains(t, sent[0].Fault.Text, "a message may have")
 	requireTogether(t, sent[1:])
 }
+
+// A message of before that the mempool does not take now, such as for its fee, keeps back those that it carries and nobody else.
+func TestAnEarlierMessageThatCannotBePushed(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	journal := newMemory()
+	c := dial(t, node, withJournal(journal))
+	pres := preCommitsOf(t, c, 4)
+	_, err := c.SendPreCommits(t.Context(), "b-1", pres[:2])
+	require.NoError(t, err)
+	c = dial(t, node, withJournal(journal), func(c *chain.Config) {
+		c.API = altered(t, node, func(asked, answer []byte) []byte {
+			if bytes.Contains(asked, []byte("MpoolPush")) && bytes.Contains(asked, []byte(`"Nonce":0,`)) {
+				return answered(asked, `"error": {"code": 1, "message": "gas fee cap too low"}`)
+			}
+			return answer
+		})
+	})
+	sent, err := c.SendPreCommits(t.Context(), "b-2", pres)
+	require.NoError(t, err)
+	for _, s := range sent[:2] {
+		require.Equal(t, jobs.Funds, s.Fault.Class)
+		require.Contains(t, s.Fault.Text, "b-1")
+	}
+	requireTogether(t, sent[2:])
+}

@@ -84,12 +84,15 @@ func (c *Client) provingAt(ctx context.Context, id jobs.SectorID, committed abi.
 		if err != nil {
 			return v, err
 		}
-		if v.State, err = stateIn(partitions, place.Partition, uint64(id.Number)); v.State != "" || err != nil {
+		v.State, err = stateIn(partitions, place.Partition, uint64(id.Number))
+		if v.State == jobs.ProvingDone || v.State == "" && err == nil { // nobody asks again, or its place is another
+			c.proving.mu.Lock()
+			delete(c.proving.places, id)
+			c.proving.mu.Unlock()
+		}
+		if v.State != "" || err != nil {
 			return v, err
 		}
-		c.proving.mu.Lock()
-		delete(c.proving.places, id)
-		c.proving.mu.Unlock()
 	}
 	return jobs.Proving{}, jobs.Failf(jobs.Transient, "its partition does not name it")
 }

@@ -133,7 +133,11 @@ func ptr[T any](v T) *T { return &v }
 type sectorCache struct {
 	mu    sync.Mutex
 	known map[jobs.SectorID]knownSector
+	full  int // the size at which what is old is dropped
 }
+
+// fewSectors is the size below which nothing is dropped from a cache.
+const fewSectors = 4096
 
 type knownSector struct {
 	jobs.OnChain
@@ -163,6 +167,16 @@ func (s *sectorCache) put(id jobs.SectorID, k knownSector) {
 	if s.known[id].height <= k.height {
 		s.known[id] = k
 	}
+	if len(s.known) <= max(s.full, fewSectors) {
+		return
+	}
+	// Sectors that nobody has asked for of late are done, or cost one question; twice as many as are in use makes this a constant on average.
+	for id, old := range s.known {
+		if old.height < k.height-lookAgain {
+			delete(s.known, id)
+		}
+	}
+	s.full = 2 * len(s.known)
 }
 
 // forget makes the next question go to the chain, and answers of before height useless: a message that names the sector landed.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/batch"
 	"github.com/filecoin-project/go-state-types/exitcode"
 	"github.com/stretchr/testify/require"
@@ -61,4 +62,18 @@ func TestSectorCacheOrder(t *testing.T) {
 	cache.put(id, knownSector{height: 20, OnChain: committed})
 	k, _ = cache.get(id)
 	require.Equal(t, jobs.OnChain{}, k.OnChain)
+}
+
+// A process that runs for years remembers the sectors of today.
+func TestSectorCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	var cache sectorCache
+	for n := range abi.SectorNumber(20 * fewSectors) {
+		cache.put(jobs.SectorID{Miner: 1000, Number: n}, knownSector{height: abi.ChainEpoch(n / 10)})
+	}
+	require.Less(t, len(cache.known), 3*fewSectors)
+	_, ok := cache.get(jobs.SectorID{Miner: 1000, Number: 20*fewSectors - 1})
+	require.True(t, ok)
+	_, ok = cache.get(jobs.SectorID{Miner: 1000, Number: 20*fewSectors - 10*lookAgain})
+	require.True(t, ok, "what was read of late stays")
 }
