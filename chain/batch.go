@@ -143,7 +143,7 @@ func (s *sending) survey(ctx context.Context) error {
 			case e.pending():
 				sent, ok := pushed[st.Message]
 				if !ok {
-					sent.name, sent.err = s.push(ctx, st.Message)
+					sent.name, sent.err = s.pushFound(ctx, st.Message)
 					pushed[st.Message] = sent
 				}
 				if sent.err == nil {

@@ -1,7 +1,9 @@
 package chain_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/filecoin-project/go-address"
@@ -137,6 +139,43 @@ func transfer(t *testing.T, node *devnet.Node, key *lotus.Key, nonce uint64) any
 	name, err := rawAPI(t, node).MpoolPush(t.Context(), signed)
 	require.NoError(t, err)
 	return name
+}
+
+// Nothing is pushed whose bytes this host's disk does not have, however often it is tried (design rule 13).
+func TestNothingIsPushedWithoutTheDisk(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	shared, disk := newMemory(), newMemory()
+	c := dial(t, node, withJournal(chain.Mirror(shared, diskFull{disk})))
+	pres := preCommitsOf(t, c, 2)
+	for range 3 {
+		sent, err := c.SendPreCommits(t.Context(), "b-1", pres)
+		if err == nil {
+			require.NotNil(t, sent[0].Fault)
+			err = sent[0].Fault
+		}
+		require.ErrorContains(t, err, "no space left")
+		_ = c.Tend(t.Context()) // which cannot push it, either
+		require.Empty(t, inPool(t, node))
+		advance(t, node, 11)
+	}
+	c = dial(t, node, withJournal(chain.Mirror(shared, disk)))
+	sent, err := c.SendPreCommits(t.Context(), "b-1", pres)
+	require.NoError(t, err)
+	name := requireTogether(t, sent)
+	require.Contains(t, string(disk.entries["message/b-1/1"]), `"Signed"`)
+	advance(t, node, 8)
+	require.Equal(t, jobs.Message{CID: name, State: jobs.MessageConfirmed}, message(t, c, pres[0].Meaning))
+}
+
+// diskFull is a disk that has no room for signed messages.
+type diskFull struct{ *memory }
+
+func (d diskFull) Swap(ctx context.Context, key string, old, next []byte) (bool, error) {
+	if bytes.Contains(next, []byte(`"Signed":`)) {
+		return false, errors.New("no space left on device")
+	}
+	return d.memory.Swap(ctx, key, old, next)
 }
 
 // A nonce that was reserved and never used is filled, so that later messages land; the meaning it was for takes another one.

@@ -204,6 +204,21 @@ func (c *Client) push(ctx context.Context, key string) (string, error) {
 	return e.name(), nil
 }
 
+// pushFound pushes a message that was found in the journal. It is written there once more first, for whoever signed it may have been cut off after one
+// of two journals: nothing is pushed that is not on this host's disk (design rule 13).
+func (c *Client) pushFound(ctx context.Context, key string) (string, error) {
+	e, raw, err := c.log().load(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	if e.pending() && e.State == jobs.MessageJournaled {
+		if _, _, err := c.log().save(ctx, key, raw, e); err != nil { // who wrote meanwhile knew more
+			return "", err
+		}
+	}
+	return c.push(ctx, key)
+}
+
 func (c *Client) log() messages { return messages{c.cfg.Journal} }
 
 // senders gives the records of the senders that can be read.

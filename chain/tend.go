@@ -233,7 +233,7 @@ func (c *Client) tendNonce(ctx context.Context, head *lotus.TipSet, t tended) er
 			return err
 		}
 	}
-	_, err := c.push(ctx, t.Meaning)
+	_, err := c.pushFound(ctx, t.Meaning)
 	return err
 }
 
