@@ -60,6 +60,7 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "lpseal",
 		Short:         "Seal Filecoin sectors as jobs on Redis",
+		Version:       thisBuild().line(),
 		Args:          args(),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
@@ -70,6 +71,7 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.config, "config", "", "configuration file (default $LPSEAL_CONFIG, $XDG_CONFIG_HOME/lpseal/lpseal.yaml, /etc/lpseal/lpseal.yaml)")

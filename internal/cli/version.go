@@ -55,6 +55,11 @@ func (b build) name() string {
 	return name
 }
 
+// line is what lpseal version prints.
+func (b build) line() string {
+	return fmt.Sprintf("lpseal %s %s %s/%s", b.Version, b.Go, b.OS, b.Arch)
+}
+
 func (a *app) versionCmd() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   "version",
@@ -63,7 +68,7 @@ func (a *app) versionCmd() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			b := thisBuild()
 			return a.emit(b, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "lpseal %s %s %s/%s\n", b.Version, b.Go, b.OS, b.Arch)
+				_, err := fmt.Fprintln(w, b.line())
 				return err
 			})
 		},
