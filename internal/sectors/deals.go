@@ -120,6 +120,20 @@ func (s *Store) RefusedDeals(ctx context.Context, from, n int) ([]*Deal, int, er
 	return s.dealsOf(ctx, refusedDealsKey, from, n)
 }
 
+// CountDeals says how many deals there are in a state, as far as the indexes know: waiting,
+// sealing (in a sector, whatever became of it) and refused.
+func (s *Store) CountDeals(ctx context.Context) (map[jobs.DealState]int, error) {
+	out := map[jobs.DealState]int{}
+	for state, index := range map[jobs.DealState]string{jobs.DealWaiting: dealsKey, jobs.DealSealing: packedDealsKey, jobs.DealRefused: refusedDealsKey} {
+		n, err := s.rdb.ZCard(ctx, index).Result()
+		if err != nil {
+			return nil, fmt.Errorf("count deals: %w", err)
+		}
+		out[state] = int(n)
+	}
+	return out, nil
+}
+
 func (s *Store) dealsOf(ctx context.Context, index string, from, n int) ([]*Deal, int, error) {
 	all, err := s.rdb.ZCard(ctx, index).Result()
 	if err != nil {

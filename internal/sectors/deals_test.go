@@ -85,6 +85,9 @@ func testDeals(b *bench) {
 		require.Equal(b, []string{"assigned", "waiting"}, b.openDeals())
 		require.Equal(b, []string{"made"}, named(b.store.PackedDeals(b.ctx, 0, 10)))
 		require.Equal(b, []string{"x"}, named(b.store.RefusedDeals(b.ctx, 0, 10)))
+		counts, err := b.store.CountDeals(b.ctx)
+		require.NoError(b, err)
+		require.Equal(b, map[jobs.DealState]int{jobs.DealWaiting: 2, jobs.DealSealing: 1, jobs.DealRefused: 1}, counts)
 	}
 	indexed()
 	require.Zero(b, b.sweep().Deals)

@@ -44,6 +44,7 @@ var (
 	freeDesc      = describe("storage_free_bytes", "Bytes that the file system of a path has free.", "host", "instance", "path")
 	reservedDesc  = describe("storage_reserved_bytes", "Bytes of a path that are promised to sectors.", "host", "instance", "path")
 	queueDesc     = describe("queue_tasks", "Tasks of a queue that wait or run.", "queue")
+	dealsDesc     = describe("deals", "Deals that markets gave: waiting for a sector, packed into one, or refused because the chain would not take them any more.", "state")
 	waitingDesc   = describe("messages_waiting", "Messages that were sent and are not settled.")
 	oldestDesc    = describe("message_oldest_epochs", "Epochs since the oldest message that has not landed was signed; 0 if there is none.")
 	walletDesc    = describe("wallet_fil", "Balance of an address that belongs to a miner.", "miner", "role", "address")
@@ -100,6 +101,13 @@ func (f fleet) collect(ctx context.Context, out chan<- prometheus.Metric) error 
 	for kind, names := range t.unread {
 		gauge(unreadDesc, float64(len(names)), kind)
 	}
+	deals, err := f.Store.CountDeals(ctx)
+	if err != nil {
+		return err
+	}
+	gauge(dealsDesc, float64(deals[jobs.DealWaiting]), "waiting")
+	gauge(dealsDesc, float64(deals[jobs.DealSealing]), "packed")
+	gauge(dealsDesc, float64(deals[jobs.DealRefused]), "refused")
 	workers, err := f.Store.Workers(ctx)
 	if _, err = sectors.Unread(err); err != nil {
 		return err

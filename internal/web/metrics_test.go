@@ -18,6 +18,8 @@ func TestMetricsTellOfTheFleet(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.rack()
+	f.deal("refused", 1000, time.Hour)
+	f.refuse("refused", "late")
 	require.NoError(t, f.store.SetDraining(f.ctx, "h2/main", true))
 	ours := prometheus.NewCounter(prometheus.CounterOpts{Name: "lpseal_something_total", Help: "Of the caller's."})
 	v := f.serve(func(o *web.Options) { o.Collectors = []prometheus.Collector{ours} })
@@ -31,6 +33,8 @@ func TestMetricsTellOfTheFleet(t *testing.T) {
 		`lpseal_sectors_finished{miner="1000"} 4`,
 		`lpseal_sectors_unreadable 0`,
 		`lpseal_unreadable{kind="batch"} 0`,
+		`lpseal_deals{state="waiting"} 0`,
+		`lpseal_deals{state="refused"} 1`,
 		`lpseal_unreadable{kind="deal"} 0`,
 		`lpseal_unreadable{kind="message"} 0`,
 		`lpseal_lane_busy{class="sdr",gpu="",host="h1",instance="main"} 3`,
