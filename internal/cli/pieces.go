@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -31,7 +33,7 @@ raw bytes, as lpseal sectors unseal counts them), storage path, and whether an u
 			}
 			defer c.close()
 			records, err := c.store.Holding(cmd.Context(), piece)
-			if err != nil {
+			if err != nil && (len(records) == 0 || !errors.As(err, new(*sectors.UnreadableError))) {
 				return err
 			}
 			places := []jobs.PiecePlace{}

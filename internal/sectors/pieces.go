@@ -24,7 +24,8 @@ func indexPieces(ctx context.Context, pipe redis.Pipeliner, r *jobs.Record) (add
 	return added
 }
 
-// Holding finds the records that have the piece, given-up ones included, in order.
+// Holding finds the records that have the piece, given-up ones included, in order. Those that
+// may have it and cannot be parsed are named by an [*UnreadableError], which comes beside.
 func (s *Store) Holding(ctx context.Context, piece cid.Cid) ([]*jobs.Record, error) {
 	names, err := s.rdb.SMembers(ctx, pieceKey(piece)).Result()
 	if err != nil {
@@ -33,7 +34,7 @@ func (s *Store) Holding(ctx context.Context, piece cid.Cid) ([]*jobs.Record, err
 	ids := inOrder(parseNames(names))
 	records, err := s.LoadMany(ctx, ids)
 	if err != nil {
-		return nil, fmt.Errorf("find piece %s: %w", piece, err)
+		err = fmt.Errorf("find piece %s: %w", piece, err)
 	}
 	var holding []*jobs.Record
 	for _, r := range records {
@@ -41,5 +42,5 @@ func (s *Store) Holding(ctx context.Context, piece cid.Cid) ([]*jobs.Record, err
 			holding = append(holding, r)
 		}
 	}
-	return holding, nil
+	return holding, err
 }

@@ -45,4 +45,11 @@ func testPieces(b *bench) {
 	require.Equal(b, sectors.Mended{Looked: 3, Pieces: 1}, b.sweep())
 	require.Equal(b, []jobs.SectorID{sector(9), sector(10)}, holding(y))
 	require.Equal(b, sectors.Mended{Looked: 3}, b.sweep())
+
+	require.NoError(b, b.rdb.HSet(b.ctx, "lpseal:{s-t01000-9}", "colour", "red").Err())
+	found, err := b.store.Holding(b.ctx, y.CID)
+	var unreadable *sectors.UnreadableError
+	require.ErrorAs(b, err, &unreadable)
+	require.Equal(b, []jobs.SectorID{sector(9)}, unreadable.IDs)
+	require.Len(b, found, 1, "one that cannot be read hides no other")
 }

@@ -151,7 +151,7 @@ func (s *site) findPiece(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("%w: %w", errRequest, err)
 	}
 	records, err := s.Store.Holding(r.Context(), piece)
-	if err != nil {
+	if err != nil && (len(records) == 0 || !errors.As(err, new(*sectors.UnreadableError))) {
 		return nil, err
 	}
 	places := []jobs.PiecePlace{}
