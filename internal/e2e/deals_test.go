@@ -151,6 +151,20 @@ func TestDealsOfAMarket(t *testing.T) {
 	for name, body := range bodies {
 		require.Equal(t, name, post(body).ID)
 	}
+	// A third one, whose data is away: its sector is removed, and it is tried again with another.
+	away := c.data("c", 400)
+	flags := strings.Fields(c.lpseal("devnet", "allocate", away))
+	require.NoError(t, os.Rename(away, away+".away"))
+	third := fmt.Sprintf(`{"id": "c", "piece_cid": %q, "raw_size": 400, "source": %q, "home": %q, "keep_unsealed": true}`, flags[3], away, path.ID)
+	post(third)
+	c.until("its sector", func() bool { return post(third).Place != nil })
+	removed := post(third).Place.Sector
+	c.lpseal("sectors", "remove", removed.String(), "--yes")
+	require.Equal(t, jobs.DealRemoved, post(third).State)
+	require.NoError(t, os.Rename(away+".away", away))
+	require.Equal(t, "c: waiting\n", c.lpseal("deals", "retry", "c"))
+	c.until("the third to be committed", func() bool { return post(third).State == jobs.DealCommitted })
+	require.NotEqual(t, removed, post(third).Place.Sector)
 	c.until("both to be committed", func() bool {
 		return post(bodies["a"]).State == jobs.DealCommitted && post(bodies["b"]).State == jobs.DealCommitted
 	})
