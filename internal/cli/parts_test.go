@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-commp-utils/v2/zerocomm"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -88,4 +90,19 @@ func TestNameOf(t *testing.T) {
 	for by, want := range map[string]string{"h1/main@WYIUZ2JR6H": "h1/main", "ann@desk": "ann@desk", "scheduler/s1": "scheduler/s1", "web/10.0.0.7": "web/10.0.0.7", "": ""} {
 		require.Equal(t, want, nameOf(by), by)
 	}
+}
+
+func TestOpenSectorsAreListedFirst(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1, 0)
+	lines := []sectorLine{
+		{State: "committed", Text: "early", Since: at}, {State: "open", Text: "a"}, {State: "removed", Text: "late", Since: at.Add(time.Second)},
+		{State: "held", Text: "b"}, {State: "open", Text: "c"},
+	}
+	slices.SortStableFunc(lines, firstOpen)
+	var got []string
+	for _, l := range lines {
+		got = append(got, l.Text)
+	}
+	require.Equal(t, []string{"a", "b", "c", "late", "early"}, got)
 }

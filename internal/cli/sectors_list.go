@@ -52,7 +52,7 @@ func (a *app) listCmd() *cobra.Command {
 	var f listFilter
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List sectors, with a summary",
+		Short: "List sectors, with a summary: the open ones, then the finished, the latest first",
 		Args:  args(),
 		RunE: a.joined(func(ctx context.Context, c *cluster, _ []string) error {
 			return a.list(ctx, c, f)
@@ -106,6 +106,7 @@ func (a *app) list(ctx context.Context, c *cluster, f listFilter) error {
 			lines = append(lines, line)
 		}
 	}
+	slices.SortStableFunc(lines, firstOpen)
 	matched := len(lines)
 	if f.limit > 0 && matched > f.limit {
 		lines = lines[:f.limit]
@@ -131,6 +132,22 @@ func (a *app) list(ctx context.Context, c *cluster, f listFilter) error {
 		return err
 	})
 }
+
+// firstOpen puts the finished sectors last, those that were finished last before the others:
+// of a large fleet a list shows the beginning alone.
+func firstOpen(a, b sectorLine) int {
+	switch aDone, bDone := a.finished(), b.finished(); {
+	case aDone && bDone:
+		return b.Since.Compare(a.Since)
+	case aDone:
+		return 1
+	case bDone:
+		return -1
+	}
+	return 0
+}
+
+func (l sectorLine) finished() bool { return l.State != "open" && l.State != "held" }
 
 func data(pieces int) string {
 	switch pieces {
