@@ -74,7 +74,7 @@ params-ffi: build-ffi ## make test parameters for 2 KiB sectors, once (1.1 GB)
 
 test-ffi: params-ffi ## run the tests of the prover filcrypto, with real proofs
 	go test -tags filcrypto,nofvm -timeout 60m ./ffi/...
-	go test -tags filcrypto,nofvm -run TestEmbeddedNodeJudgesAggregates ./internal/cli
+	go test -tags filcrypto,nofvm -run 'Aggregat|TheSRS' ./internal/cli
 
 test-large: ffi ## seal 512 MiB by either prover and compare every file (minutes, 8 GB of disk)
 	go test -tags filcrypto,nofvm,large -run TestLarge -v -count 1 -timeout 120m ./ffi/filcrypto
