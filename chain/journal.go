@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -69,7 +70,7 @@ func OpenFileJournal(path string) (*FileJournal, error) {
 		return nil, fmt.Errorf("message journal: %w", err)
 	}
 	j := &FileJournal{path: path, file: file, entries: map[string][]byte{}, compact: compactAbove}
-	if err := errors.Join(lockFile(file), j.load(), syncDir(path)); err != nil {
+	if err := errors.Join(filelock.Lock(file, filelock.Exclusive), j.load(), syncDir(path)); err != nil {
 		return nil, errors.Join(fmt.Errorf("message journal %s: %w", path, err), file.Close())
 	}
 	return j, nil
@@ -188,7 +189,7 @@ func (j *FileJournal) rewrite() error {
 		return fmt.Errorf("message journal: compact: %w", err)
 	}
 	_, err = file.Write(all.Bytes())
-	if err = errors.Join(err, file.Sync(), lockFile(file)); err == nil {
+	if err = errors.Join(err, file.Sync(), filelock.Lock(file, filelock.Exclusive)); err == nil {
 		err = errors.Join(os.Rename(j.path+".new", j.path), syncDir(j.path))
 	}
 	if err != nil {

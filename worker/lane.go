@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/jobs/queue"
 )
@@ -256,8 +257,8 @@ func (l *lane) take(ctx context.Context, every time.Duration, waiting func()) (*
 	defer tick.Stop()
 	for told := false; ; {
 		for i := range l.decl.Width {
-			f, err := flock(fmt.Sprintf("%s.%d", l.slot, i), exclusive)
-			if f != nil || err != nil {
+			f, err := filelock.Try(fmt.Sprintf("%s.%d", l.slot, i), filelock.Exclusive)
+			if !errors.Is(err, filelock.ErrHeld) {
 				return f, err
 			}
 		}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
-	"time"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -64,22 +64,11 @@ func (e noRoomError) Error() string { return e.fault.Error() }
 // room away; the folder's own lock is held by the caller.
 func (l *lane) admit(ctx context.Context, f folder, q *Request) error {
 	w := l.w
-	path := filepath.Join(w.StateDir, "locks", "room")
-	for {
-		lock, err := flock(path, exclusive)
-		if err != nil {
-			return err
-		}
-		if lock != nil {
-			defer lock.Close()
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(time.Millisecond):
-		}
+	lock, err := filelock.Wait(ctx, filepath.Join(w.StateDir, "locks", "room"), filelock.Exclusive)
+	if err != nil {
+		return err
 	}
+	defer filelock.Release(lock)
 	r, err := q.Record()
 	if err != nil {
 		return err

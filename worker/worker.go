@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -113,12 +114,12 @@ func (w *Worker) join(ctx context.Context) (lock *os.File, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	lock, err = flock(path, exclusive)
+	lock, err = filelock.Try(path, filelock.Exclusive)
 	switch {
+	case errors.Is(err, filelock.ErrHeld):
+		return nil, fmt.Errorf("%s/%s: %w: another process runs this instance (it holds %s): give this one another instance name, or stop the other", w.Host, w.Instance, jobs.ErrRefused, path)
 	case err != nil:
 		return nil, err
-	case lock == nil:
-		return nil, fmt.Errorf("%s/%s: %w: another process runs this instance (it holds %s): give this one another instance name, or stop the other", w.Host, w.Instance, jobs.ErrRefused, path)
 	}
 	defer func() {
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -146,11 +147,13 @@ func (f folder) lock() (*os.File, error) {
 		if err := os.MkdirAll(f.path, 0o755); err != nil {
 			return nil, fmt.Errorf("work folder: %w", err)
 		}
-		l, err := flock(f.file(lockFile), exclusive)
-		if errors.Is(err, fs.ErrNotExist) {
+		l, err := filelock.Try(f.file(lockFile), filelock.Exclusive)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			continue
-		}
-		if l == nil || err != nil {
+		case errors.Is(err, filelock.ErrHeld):
+			return nil, nil
+		case err != nil:
 			return nil, err
 		}
 		held, err := l.Stat()
@@ -170,11 +173,11 @@ func (f folder) lock() (*os.File, error) {
 // live says whether any process of the work lives. It looks with a shared lock, so
 // that two who look do not take each other for the work.
 func (f folder) live() bool {
-	l, err := flock(f.file(lockFile), shared)
-	if l != nil {
-		_ = l.Close()
+	l, err := filelock.Try(f.file(lockFile), filelock.Shared)
+	if err == nil {
+		filelock.Release(l)
 	}
-	return l == nil && err == nil
+	return errors.Is(err, filelock.ErrHeld)
 }
 
 // reset removes what an earlier run left: its fault is not this run's.

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/lpseal/lpseal/internal/filelock"
 )
 
 // build makes one library under root:
@@ -37,39 +37,19 @@ func (b *build) target() string { return filepath.Join(b.root, "target") }
 
 const completeFile = "complete"
 
-// lockLook is how often the lock is tried.
-const lockLook = 200 * time.Millisecond
-
 // lock waits until no other process builds under root: each would take what the other has
 // not finished for the rest of an interrupted build, and remove it.
-func (b *build) lock(ctx context.Context) (unlock func(), err error) {
+func (b *build) lock(ctx context.Context) (*os.File, error) {
 	if err := os.MkdirAll(b.root, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(b.root, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
+	path := filepath.Join(b.root, "lock")
+	f, err := filelock.Try(path, filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
+		fmt.Fprintf(os.Stderr, "another make ffi builds in %s; waiting for it\n", b.root)
+		f, err = filelock.Wait(ctx, path, filelock.Exclusive)
 	}
-	for told := false; ; told = true {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() {
-				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being forked has the file open, too
-				_ = f.Close()
-			}, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", b.root, err), f.Close())
-		}
-		if !told {
-			fmt.Fprintf(os.Stderr, "another make ffi builds in %s; waiting for it\n", b.root)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(lockLook):
-		}
-	}
+	return f, err
 }
 
 // make builds what is not there yet.

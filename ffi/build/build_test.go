@@ -9,9 +9,12 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/klauspost/cpuid/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lpseal/lpseal/internal/filelock"
 )
 
 func TestTargetFeaturesAreTheCPUs(t *testing.T) {
@@ -114,21 +117,21 @@ func goLine(t *testing.T) string {
 func TestOneBuildAtATime(t *testing.T) {
 	t.Parallel()
 	b := &build{root: filepath.Join(t.TempDir(), "ffi")}
-	unlock, err := b.lock(t.Context())
+	first, err := b.lock(t.Context())
 	require.NoError(t, err)
-	impatient, cancel := context.WithTimeout(t.Context(), lockLook/2)
+	impatient, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err = b.lock(impatient)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	second := make(chan error, 1)
 	go func() {
-		unlock, err := b.lock(t.Context())
+		lock, err := b.lock(t.Context())
 		if err == nil {
-			unlock()
+			filelock.Release(lock)
 		}
 		second <- err
 	}()
-	unlock()
+	filelock.Release(first)
 	require.NoError(t, <-second)
 }
 

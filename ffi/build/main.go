@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+
+	"github.com/lpseal/lpseal/internal/filelock"
 )
 
 func main() {
@@ -40,11 +42,11 @@ func run(ctx context.Context, args []string) error {
 		fmt.Println("folder:", b.dir())
 		return nil
 	}
-	unlock, err := b.lock(ctx)
+	lock, err := b.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer filelock.Release(lock)
 	if err := b.make(ctx); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -87,14 +88,14 @@ func (a *app) benchSeal(cmd *cobra.Command, f *benchFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.keepFigures(f, seal.Proof, res.Seconds); err != nil {
+	if err := a.keepFigures(cmd.Context(), f, seal.Proof, res.Seconds); err != nil {
 		fmt.Fprintln(a.err, "the times are not kept for lanes with prover auto:", err)
 	}
 	return a.emit(res, func(w io.Writer) error { return benchTable(w, f.backend, seal, uint64(size), res) })
 }
 
 // keepFigures leaves the times in the host's state folder: workers choose provers by them.
-func (a *app) keepFigures(f *benchFlags, proof abi.RegisteredSealProof, took native.BenchSeconds) error {
+func (a *app) keepFigures(ctx context.Context, f *benchFlags, proof abi.RegisteredSealProof, took native.BenchSeconds) error {
 	l, err := a.load()
 	if err != nil {
 		return err
@@ -110,7 +111,7 @@ func (a *app) keepFigures(f *benchFlags, proof abi.RegisteredSealProof, took nat
 			Build: provers[f.backend].build(), CPU: cpuid.CPU.BrandName, At: time.Now().UTC().Truncate(time.Second),
 		})
 	}
-	return figures.Save(l.Config.Host.StateDir, all...)
+	return figures.Save(ctx, l.Config.Host.StateDir, all...)
 }
 
 func (f *benchFlags) seal() (s jobs.Seal, err error) {

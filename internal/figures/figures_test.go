@@ -101,11 +101,11 @@ func TestSaveReplacesAndKeeps(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 	old := both(jobs.SDR, small, 4, 1, 2)
-	require.NoError(t, Save(dir, old...))
+	require.NoError(t, Save(t.Context(), dir, old...))
 	newer := measured(jobs.SDR, ffi, small, 4, 3)
 	newer.Build = "filcrypto 2"
 	more := measured(jobs.SDR, ffi, small, 1, 9)
-	require.NoError(t, Save(dir, newer, more))
+	require.NoError(t, Save(t.Context(), dir, newer, more))
 	got, err := Load(dir)
 	require.NoError(t, err)
 	require.Equal(t, []Figure{old[0], newer, more}, got)
@@ -113,7 +113,7 @@ func TestSaveReplacesAndKeeps(t *testing.T) {
 	require.NoError(t, os.WriteFile(File(dir), []byte("{"), 0o644))
 	_, err = Load(dir)
 	require.ErrorContains(t, err, "remove "+File(dir))
-	require.ErrorContains(t, Save(dir, newer), "remove "+File(dir))
+	require.ErrorContains(t, Save(t.Context(), dir, newer), "remove "+File(dir))
 }
 
 func TestSaveAtOnceKeepsAll(t *testing.T) {
@@ -124,7 +124,7 @@ func TestSaveAtOnceKeepsAll(t *testing.T) {
 		saving.Go(func() {
 			f := measured(jobs.SDR, ffi, small, i, 1)
 			f.Build = strconv.Itoa(i)
-			require.NoError(t, Save(dir, f))
+			require.NoError(t, Save(t.Context(), dir, f))
 		})
 	}
 	saving.Wait()

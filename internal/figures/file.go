@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,8 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -55,18 +56,15 @@ func Load(stateDir string) ([]Figure, error) {
 
 // Save adds figures to the host's, in place of older ones of the same stage, prover,
 // proof type and threads. Two that save at once keep both.
-func Save(stateDir string, fresh ...Figure) error {
+func Save(ctx context.Context, stateDir string, fresh ...Figure) error {
 	if err := os.MkdirAll(stateDir, 0o755); err != nil {
 		return fmt.Errorf("figures: %w", err)
 	}
-	lock, err := os.OpenFile(File(stateDir)+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	lock, err := filelock.Wait(ctx, File(stateDir)+".lock", filelock.Exclusive)
 	if err != nil {
 		return fmt.Errorf("figures: %w", err)
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("figures: lock: %w", err)
-	}
+	defer filelock.Release(lock)
 	all, err := Load(stateDir)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ import (
 // Bind makes the cache folder belong to m. What another seal left is moved to trash
 // first, all but tree-d: the data tree is bound to no ticket. The stage's own lock
 // covers it: nothing but tree_d runs beside sdr.
-func (h *Host) Bind(_ context.Context, r *jobs.Record, m jobs.Manifest) (_ jobs.Manifest, err error) {
+func (h *Host) Bind(ctx context.Context, r *jobs.Record, m jobs.Manifest) (_ jobs.Manifest, err error) {
 	defer blame(&err, "bind cache of", r.ID)
 	p, err := h.home(r)
 	if err != nil {
@@ -35,10 +35,10 @@ func (h *Host) Bind(_ context.Context, r *jobs.Record, m jobs.Manifest) (_ jobs.
 	if have.ReplicaID == m.ReplicaID && have.Proof == m.Proof {
 		return have.Manifest, nil
 	}
-	if err := h.clear(r, p); err != nil {
+	if err := h.clear(ctx, r, p); err != nil {
 		return m, err
 	}
-	have, err = h.amend(p, r.ID, p.manifest(r.ID), func(now *manifest) {
+	have, err = h.amend(ctx, p, r.ID, p.manifest(r.ID), func(now *manifest) {
 		now.ReplicaID, now.Proof = m.ReplicaID, m.Proof
 	})
 	return have.Manifest, err
@@ -46,18 +46,18 @@ func (h *Host) Bind(_ context.Context, r *jobs.Record, m jobs.Manifest) (_ jobs.
 
 // Wipe removes what an older fence or ticket left in the home path: everything but
 // tree-d. The caller holds the sector's lock exclusively.
-func (h *Host) Wipe(_ context.Context, r *jobs.Record) (err error) {
+func (h *Host) Wipe(ctx context.Context, r *jobs.Record) (err error) {
 	defer blame(&err, "wipe", r.ID)
 	p, err := h.home(r)
 	if err != nil {
 		return err
 	}
-	return h.clear(r, p)
+	return h.clear(ctx, r, p)
 }
 
 // clear empties a cache folder for another seal. It is unbound first, so that a
 // folder of which half is gone never passes for the seal it was.
-func (h *Host) clear(r *jobs.Record, p *root) error {
+func (h *Host) clear(ctx context.Context, r *jobs.Record, p *root) error {
 	if r.Stored != nil && r.Stored.Path == p.meta.ID {
 		return jobs.Failf(jobs.Rejected, "the sector is stored on its home path %s: its files there are not wiped", p.dir)
 	}
@@ -66,7 +66,7 @@ func (h *Host) clear(r *jobs.Record, p *root) error {
 		return err
 	}
 	if err == nil {
-		_, err := h.amend(p, r.ID, p.manifest(r.ID), func(m *manifest) {
+		_, err := h.amend(ctx, p, r.ID, p.manifest(r.ID), func(m *manifest) {
 			tree, had := m.Digests[jobs.TreeDFile]
 			*m = manifest{jobs.Manifest{Digests: map[string]string{}}, map[string]stamp{jobs.TreeDFile: m.Stamps[jobs.TreeDFile]}}
 			if had {
@@ -107,7 +107,7 @@ func (h *Host) Seal(ctx context.Context, r *jobs.Record, names ...string) (_ map
 			return nil, err
 		}
 	}
-	_, err = h.amend(p, r.ID, p.manifest(r.ID), func(m *manifest) {
+	_, err = h.amend(ctx, p, r.ID, p.manifest(r.ID), func(m *manifest) {
 		for name, digest := range digests {
 			m.record(name, digest, stamps[name])
 		}
@@ -185,7 +185,7 @@ func (h *Host) checked(ctx context.Context, r *jobs.Record, p *root, names []str
 	if len(fresh) == 0 {
 		return m, nil
 	}
-	return h.amend(p, r.ID, p.manifest(r.ID), func(m *manifest) {
+	return h.amend(ctx, p, r.ID, p.manifest(r.ID), func(m *manifest) {
 		for name, s := range fresh {
 			m.Stamps[name] = s
 		}
@@ -249,7 +249,7 @@ func sumOf(b []byte) []byte {
 }
 
 // SaveC1 writes C1's output beside the files it was made from.
-func (h *Host) SaveC1(_ context.Context, r *jobs.Record, c1 []byte) (digest string, err error) {
+func (h *Host) SaveC1(ctx context.Context, r *jobs.Record, c1 []byte) (digest string, err error) {
 	defer blame(&err, "save c1 output of", r.ID)
 	p, err := h.home(r)
 	if err != nil {
@@ -260,7 +260,7 @@ func (h *Host) SaveC1(_ context.Context, r *jobs.Record, c1 []byte) (digest stri
 		return "", err
 	}
 	digest = hex.EncodeToString(sumOf(c1))
-	_, err = h.amend(p, r.ID, p.manifest(r.ID), func(m *manifest) {
+	_, err = h.amend(ctx, p, r.ID, p.manifest(r.ID), func(m *manifest) {
 		m.record(jobs.C1File, digest, stamp{}) // just written: hashed when it is read
 	})
 	h.crashAt(jobs.C1, crash.AfterRename)

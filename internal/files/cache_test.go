@@ -231,7 +231,7 @@ func TestManifestWritersDoNotLoseEachOther(t *testing.T) {
 	for i := range writers {
 		host := []*Host{h, other}[i%2]
 		all.Go(func() {
-			_, errs[i] = host.amend(p, r.ID, p.manifest(r.ID), func(m *manifest) {
+			_, errs[i] = host.amend(t.Context(), p, r.ID, p.manifest(r.ID), func(m *manifest) {
 				m.record(strconv.Itoa(i), "digest", stamp{})
 			})
 		})

@@ -4,8 +4,7 @@ import (
 	"errors"
 	"os"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -35,24 +34,24 @@ func (h *Host) Lock(r *jobs.Record, stage jobs.Stage, exclusive bool) (_ *Lock, 
 	default:
 		p = h.roots[0]
 	}
-	how := unix.LOCK_SH
+	mode := filelock.Shared
 	if exclusive {
-		how = unix.LOCK_EX
+		mode = filelock.Exclusive
 	}
 	l := &Lock{}
-	if err := l.take(p.lock(r.ID, ""), how); err != nil {
+	if err := l.take(p.lock(r.ID, ""), mode); err != nil {
 		return nil, err
 	}
-	if err := l.take(p.lock(r.ID, "."+string(stage)), unix.LOCK_EX); err != nil {
+	if err := l.take(p.lock(r.ID, "."+string(stage)), filelock.Exclusive); err != nil {
 		l.Unlock()
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *Lock) take(path string, how int) error {
-	f, err := flock(path, how|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+func (l *Lock) take(path string, mode filelock.Mode) error {
+	f, err := filelock.Try(path, mode)
+	if errors.Is(err, filelock.ErrHeld) {
 		return jobs.Failf(jobs.Busy, "%s is held by another process of the sector; it is tried again when that one ends (to see it: fuser -v %s)", path, path)
 	}
 	if err == nil {
@@ -71,23 +70,4 @@ func (l *Lock) Unlock() {
 		_ = f.Close() // opened to be locked, nothing was written
 	}
 	l.files = nil
-}
-
-// flock opens a lock file and locks it.
-func flock(path string, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), how)
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
 }

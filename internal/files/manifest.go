@@ -15,8 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -81,12 +80,12 @@ func readManifest(path string) (manifest, error) {
 
 // amend changes a manifest. tree_d and sdr run side by side in two processes and
 // both write it, so it is read and replaced under a lock of its own.
-func (h *Host) amend(p *root, id jobs.SectorID, path string, change func(*manifest)) (manifest, error) {
-	lock, err := flock(p.lock(id, ".manifest"), unix.LOCK_EX)
+func (h *Host) amend(ctx context.Context, p *root, id jobs.SectorID, path string, change func(*manifest)) (manifest, error) {
+	lock, err := filelock.Wait(ctx, p.lock(id, ".manifest"), filelock.Exclusive)
 	if err != nil {
 		return manifest{}, err
 	}
-	defer lock.Close()
+	defer filelock.Release(lock)
 	m, err := readManifest(path)
 	if err != nil {
 		return m, err

@@ -8,8 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -26,12 +25,12 @@ const (
 )
 
 // brought finds uploaded data and notes that somebody wants it for a record yet to be made.
-func (h *Host) brought(p *root, digest string) (source string, ok bool, err error) {
-	lock, err := flock(p.piecesLock(), unix.LOCK_EX)
+func (h *Host) brought(ctx context.Context, p *root, digest string) (source string, ok bool, err error) {
+	lock, err := filelock.Wait(ctx, p.piecesLock(), filelock.Exclusive)
 	if err != nil {
 		return "", false, err
 	}
-	defer lock.Close()
+	defer filelock.Release(lock)
 	source, ok = p.piece(digest)
 	if ok {
 		now := h.Clock.Now()
@@ -72,11 +71,11 @@ func (h *Host) releasePieces(ctx context.Context, r *jobs.Record, stage jobs.Sta
 }
 
 func (h *Host) releasePiece(ctx context.Context, r *jobs.Record, p *root, source string, stage jobs.Stage) error {
-	lock, err := flock(p.piecesLock(), unix.LOCK_EX)
+	lock, err := filelock.Wait(ctx, p.piecesLock(), filelock.Exclusive)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer filelock.Release(lock)
 	info, err := os.Lstat(source)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h.discard(p, r.ID, stage) // what an earlier run left in the trash

@@ -231,7 +231,7 @@ func (h *Host) UploadPiece(ctx context.Context, path, file string, report func(d
 		placed, err := h.askArrival(ctx, to.peer, http.MethodPost, uri, asker{}, nil)
 		return placed.Source, err
 	}
-	if source, ok, err := h.brought(p, digest); ok || err != nil {
+	if source, ok, err := h.brought(ctx, p, digest); ok || err != nil {
 		return source, err
 	}
 	dst, err := h.disk.open(p.pieceArrival(digest), 0)

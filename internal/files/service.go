@@ -13,8 +13,7 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -258,7 +257,7 @@ func (h *Host) servePiece(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if source, ok, err := h.brought(p, digest); err != nil {
+	if source, ok, err := h.brought(r.Context(), p, digest); err != nil {
 		return err
 	} else if ok {
 		writeJSON(w, http.StatusOK, arrivalState{Done: true, Source: source})
@@ -319,8 +318,10 @@ func (h *Host) receive(w http.ResponseWriter, r *http.Request, p *root, path str
 		return state, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+	if err := filelock.Lock(f, filelock.Exclusive); errors.Is(err, filelock.ErrHeld) {
 		return state, jobs.Failf(jobs.Transient, "%s is being sent by another request", path)
+	} else if err != nil {
+		return state, err
 	}
 	if state.Offset, err = f.Seek(0, io.SeekEnd); err != nil {
 		return state, err

@@ -269,7 +269,7 @@ func (h *Host) place(ctx context.Context, p *root, id jobs.SectorID, digests map
 		}
 		h.crashAt(jobs.Store, crash.MidWork)
 	}
-	_, err := h.amend(p, id, p.receipt(id), func(m *manifest) {
+	_, err := h.amend(ctx, p, id, p.receipt(id), func(m *manifest) {
 		*m = manifest{jobs.Manifest{Digests: digests}, placed}
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -91,16 +92,14 @@ func (d Dir) Fetch(ctx context.Context, files []File, f Fetcher) error {
 
 // file fetches one file from the first source that gives it whole and right.
 func (f Fetcher) file(ctx context.Context, d Dir, want File) error {
-	part, err := os.OpenFile(d.path(want.Name+partSuffix), os.O_CREATE|os.O_RDWR, 0o644)
+	part, err := filelock.Try(d.path(want.Name+partSuffix), filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
+		return errors.New("another lpseal fetches it")
+	}
 	if err != nil {
 		return err
 	}
-	defer part.Close()
-	if err := unix.Flock(int(part.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return errors.New("another lpseal fetches it")
-	}
-	// Closing is not enough: a child that is being forked holds the file open until it execs.
-	defer func() { _ = unix.Flock(int(part.Fd()), unix.LOCK_UN) }()
+	defer filelock.Release(part)
 	var failed []error
 	for round := range rounds {
 		select {

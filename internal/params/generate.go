@@ -13,10 +13,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
-	"golang.org/x/sys/unix"
+
+	"github.com/lpseal/lpseal/internal/filelock"
 )
 
 // TestSizes are the sector sizes that test parameters are made for.
@@ -59,11 +59,11 @@ func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, pro
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return fmt.Errorf("generate: %w", err)
 	}
-	unlock, err := d.lock(ctx)
+	lock, err := filelock.Wait(ctx, d.path(lockFile), filelock.Exclusive)
 	if err != nil {
 		return fmt.Errorf("generate: %w", err)
 	}
-	defer unlock()
+	defer filelock.Release(lock)
 	missing, err := d.generable(ctx, files)
 	if err != nil || !missing {
 		return err
@@ -88,38 +88,9 @@ func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, pro
 	return d.adopt(ctx, making, files)
 }
 
-const (
-	// lockFile is held by who makes parameters in a folder, and stays there.
-	lockFile = "lpseal-test.lock"
-	// lockLook is how often it is tried.
-	lockLook = 100 * time.Millisecond
-)
-
-// lock waits until nobody else makes parameters in the folder: of two at a time, the files of
-// one could come to lie under the notes of the other.
-func (d Dir) lock(ctx context.Context) (unlock func(), err error) {
-	f, err := os.OpenFile(d.path(lockFile), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() {
-				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being forked has the file open, too
-				_ = f.Close()
-			}, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", d, err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(lockLook):
-		}
-	}
-}
+// lockFile is held by who makes parameters in a folder, and stays there: of two at a time,
+// the files of one could come to lie under the notes of the other.
+const lockFile = "lpseal-test.lock"
 
 // generable refuses to put test parameters among others, and says whether any is
 // missing.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
@@ -93,7 +94,7 @@ func TestOneGeneratesAtATime(t *testing.T) {
 	go func() { first <- d.Generate(t.Context(), waits, 2048, 0) }()
 	open, err := os.OpenFile(gate, os.O_WRONLY, 0) // waits for its reader
 	require.NoError(t, err)
-	impatient, cancel := context.WithTimeout(t.Context(), lockLook/2)
+	impatient, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, d.Generate(impatient, never, 2048, 0), context.DeadlineExceeded)
 	second := make(chan error, 1)
