@@ -204,8 +204,15 @@ them on mainnet and calibrationnet. 2KiB takes some minutes on 4 cores and 1.1 G
 			}
 			files := params.Files(sizes, params.PoRep)
 			if proofs > 0 {
+				had, err := folder.SRSProofs()
+				if err != nil {
+					return err
+				}
 				if err := folder.Generate(cmd.Context(), tool, sizes[0], proofs); err != nil {
 					return err
+				}
+				if 0 < had && had < proofs {
+					fmt.Fprintf(a.err, "the SRS was for %d proofs and is made anew for %d: start again what uses it\n", had, proofs)
 				}
 				files = append(files, params.Files(nil, params.Aggregate)...)
 			}
@@ -220,7 +227,7 @@ them on mainnet and calibrationnet. 2KiB takes some minutes on 4 cores and 1.1 G
 	flags := cmd.Flags()
 	flags.StringVar(&dir, "dir", "", "folder, apart from production parameters (default in the user's cache folder)")
 	flags.StringVar(&size, "sector-size", "2KiB", "2KiB, 8MiB or 512MiB")
-	flags.IntVar(&proofs, "aggregate", 0, "also an SRS for aggregates of up to this many proofs, a power of two")
+	flags.IntVar(&proofs, "aggregate", 0, "also an SRS for aggregates of up to this many proofs, a power of two; a smaller one is replaced")
 	flags.StringVar(&tool, "tool", "", "the program testparams (default where make ffi put it)")
 	_ = flags.MarkHidden("tool")
 	return a.jsonFlag(cmd)

@@ -3,6 +3,7 @@ package params
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,8 +48,8 @@ func TestTool() (string, error) {
 
 // Generate makes test parameters with tool: those of a sector size's PoRep circuit,
 // or with proofs > 0 an SRS for aggregates of that many (a power of two). They are
-// noted as such beside them. Files that are there and good are kept; while another process
-// makes some in the folder, it waits.
+// noted as such beside them. Files that are there and good are kept, but not an SRS for fewer
+// proofs; while another process makes some in the folder, it waits.
 func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, proofs int) error {
 	args, files := []string{"porep", strconv.FormatUint(uint64(size), 10)}, Files([]abi.SectorSize{size}, PoRep)
 	if proofs > 0 {
@@ -65,6 +66,11 @@ func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, pro
 	}
 	defer filelock.Release(lock)
 	missing, err := d.generable(ctx, files)
+	if err == nil && !missing && proofs > 0 {
+		var most int
+		most, err = d.SRSProofs()
+		missing = most < proofs
+	}
 	if err != nil || !missing {
 		return err
 	}
@@ -86,6 +92,25 @@ func (d Dir) Generate(ctx context.Context, tool string, size abi.SectorSize, pro
 		return fmt.Errorf("generate: %s %s: %w\n%s", tool, strings.Join(args, " "), err, lastLine(words.String()))
 	}
 	return d.adopt(ctx, making, files)
+}
+
+// SRSProofs is how many proofs the folder's SRS can join: 0 where there is none. The file
+// begins with the length of the first of its four vectors, big endian, which has two
+// elements for each proof (bellperson's GenericSRS).
+func (d Dir) SRSProofs() (int, error) {
+	f, err := os.Open(d.path(Files(nil, Aggregate)[0].Name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("proofs of the SRS: %w", err)
+	}
+	defer f.Close()
+	var elements uint32
+	if err := binary.Read(f, binary.BigEndian, &elements); err != nil {
+		return 0, fmt.Errorf("proofs of the SRS: %s: %w: remove it", f.Name(), err)
+	}
+	return int(elements / 2), nil
 }
 
 // lockFile is held by who makes parameters in a folder, and stays there: of two at a time,

@@ -83,6 +83,33 @@ func TestGenerateLeavesNothingHalf(t *testing.T) {
 	require.ErrorContains(t, d.Generate(t.Context(), "", 2048, 0), "give another folder with --dir")
 }
 
+// TestAnSRSThatIsTooSmallIsMadeAnew, and one that is large enough is kept.
+func TestAnSRSThatIsTooSmallIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	d, srs := Dir(t.TempDir()), Files(nil, Aggregate)[0]
+	has := func(want int) {
+		t.Helper()
+		got, err := d.SRSProofs()
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	has(0)
+	// The four bytes are 2·64 and 2·1024, as the real tool writes them.
+	small, large := fakeTool(t, `printf '\000\000\000\200 of 64' > `+srs.Name), fakeTool(t, `printf '\000\000\010\000 of 1024' > `+srs.Name)
+	require.NoError(t, d.Generate(t.Context(), small, 2048, 64))
+	has(64)
+	require.NoError(t, d.Generate(t.Context(), large, 2048, 64))
+	has(64)
+	require.NoError(t, d.Generate(t.Context(), large, 2048, 1024))
+	has(1024)
+	require.Equal(t, Test, state(t, d, srs))
+	require.NoError(t, d.Generate(t.Context(), small, 2048, 64))
+	has(1024)
+	require.NoError(t, os.Truncate(d.path(srs.Name), 2))
+	_, err := d.SRSProofs()
+	require.ErrorContains(t, err, srs.Name)
+}
+
 // TestOneGeneratesAtATime, and whoever waited for it finds what it was to make; what a killed one left goes.
 func TestOneGeneratesAtATime(t *testing.T) {
 	t.Parallel()
