@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/jobs/jobstest"
@@ -238,4 +241,41 @@ func TestTwoOfOneName(t *testing.T) {
 	require.NoError(t, err)
 	var taken *sectors.InstanceTakenError
 	require.ErrorAs(t, third.Run(w.ctx), &taken)
+}
+
+// TestAKilledProcessIsReplacedAtOnce, whoever has its process id now: here this very
+// process does, as in a container where each start is process 1.
+func TestAKilledProcessIsReplacedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	// start has a run join; kill ends it as SIGKILL does, which says no good-bye.
+	start := func() (me *Worker, kill func()) {
+		me, err := New(w.options("w0"))
+		require.NoError(t, err)
+		lock, err := me.join(w.ctx)
+		require.NoError(t, err)
+		return me, func() { filelock.Release(lock) }
+	}
+	_, kill := start()
+	kill()
+	second, kill := start()
+	lives := awaitWorker(w, func(jobs.Worker) bool { return true })
+	require.Equal(t, second.owner, lives.Owner())
+	kill()
+
+	// Some are killed before they have joined: the live heartbeat is an earlier run's.
+	for _, run := range []string{"early", "earlier"} {
+		lock, err := filelock.Try(filepath.Join(w.state(), "locks", "worker-w0"), filelock.Exclusive)
+		require.NoError(t, err)
+		_, err = sign(lock, run)
+		require.NoError(t, err)
+		filelock.Release(lock)
+	}
+	third, kill := start()
+	defer kill()
+	lives = awaitWorker(w, func(jobs.Worker) bool { return true })
+	require.Equal(t, third.owner, lives.Owner())
+	named, err := os.ReadFile(filepath.Join(w.state(), "locks", "worker-w0"))
+	require.NoError(t, err)
+	require.Equal(t, third.Options.Run+"\n", string(named), "the file does not grow")
 }

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/lpseal/lpseal/internal/filelock"
-	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -101,41 +97,6 @@ func laneText(lanes []jobs.Lane) string {
 		out[i] = fmt.Sprintf("%s×%d", strings.TrimSpace(string(l.Class)+" "+l.GPU), l.Width)
 	}
 	return strings.Join(out, ", ")
-}
-
-// join puts the worker among the live ones. The heartbeat of a killed process of
-// this instance lasts a while; whoever holds the instance's lock on this very
-// machine, and finds that process gone, takes its place at once.
-func (w *Worker) join(ctx context.Context) (lock *os.File, err error) {
-	if _, err := bootID(); err != nil {
-		return nil, err
-	}
-	path := filepath.Join(w.StateDir, "locks", "worker-"+w.Instance)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
-	}
-	lock, err = filelock.Try(path, filelock.Exclusive)
-	switch {
-	case errors.Is(err, filelock.ErrHeld):
-		return nil, fmt.Errorf("%s/%s: %w: another process runs this instance (it holds %s): give this one another instance name, or stop the other", w.Host, w.Instance, jobs.ErrRefused, path)
-	case err != nil:
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = lock.Close()
-		}
-	}()
-	me := w.self()
-	err = w.Store.Join(ctx, me, w.HeartbeatTTL)
-	var taken *sectors.InstanceTakenError
-	if errors.As(err, &taken) && taken.Other.Boot == me.Boot && errors.Is(syscall.Kill(taken.Other.PID, 0), syscall.ESRCH) {
-		w.Log.Info("taking the place of a killed process", "pid", taken.Other.PID)
-		if err = w.Store.Leave(ctx, taken.Other); err == nil {
-			err = w.Store.Join(ctx, me, w.HeartbeatTTL)
-		}
-	}
-	return lock, err
 }
 
 // Drain stops pulling tasks and waits until those in hand have finished or ctx ends.
