@@ -27,20 +27,5 @@ func startTime(pid int) (uint64, error) {
 	return uint64(t.Sec)*1e6 + uint64(t.Usec), nil
 }
 
-// oomKills is always 0: macOS does not count them.
-func oomKills() uint64 { return 0 }
-
-// hostMemory is the machine's RAM in bytes.
-func hostMemory() uint64 {
-	n, err := unix.SysctlUint64("hw.memsize")
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-// availableMemory is not known: macOS has no such figure.
-func availableMemory() uint64 { return 0 }
-
-// residentMemory is not asked for: availableMemory is not known either.
+// residentMemory is not asked for: what is available is not known either.
 func residentMemory(int) uint64 { return 0 }

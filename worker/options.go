@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lpseal/lpseal/internal/files"
+	"github.com/lpseal/lpseal/internal/memory"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/jobs/queue"
 )
@@ -47,9 +48,9 @@ type Options struct {
 	// Capacity is what heavy stages may take of this host. Zero is all that
 	// [HostCapacity] finds.
 	Capacity jobs.Capacity
-	// Available is how many bytes of memory the system could give now; 0 is not known.
-	// nil asks the operating system.
-	Available func() uint64
+	// Available is how many bytes of memory the system could give now, and whether that
+	// is known. nil asks the operating system.
+	Available func() (bytes uint64, known bool)
 	// Unproven says why no proof that a lane's c2 could make now counts, such as missing
 	// proof parameters; empty if one would. It is asked at every heartbeat, so it must
 	// answer at once. nil never says anything.
@@ -154,7 +155,7 @@ func (o *Options) complete() error {
 		o.Capacity = HostCapacity()
 	}
 	if o.Available == nil {
-		o.Available = availableMemory
+		o.Available = memory.Available
 	}
 	if o.Unproven == nil {
 		o.Unproven = func(jobs.Lane) string { return "" }

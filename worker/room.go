@@ -7,13 +7,14 @@ import (
 	"runtime"
 
 	"github.com/lpseal/lpseal/internal/filelock"
+	"github.com/lpseal/lpseal/internal/memory"
 	"github.com/lpseal/lpseal/jobs"
 )
 
 // HostCapacity is what this host has: memory within its control group, and the
 // processors that this process may use. A GPU's memory is its own, see [GPU].
 func HostCapacity() jobs.Capacity {
-	return jobs.Capacity{Memory: hostMemory(), Cores: runtime.GOMAXPROCS(0)}
+	return jobs.Capacity{Memory: memory.Total(), Cores: runtime.GOMAXPROCS(0)}
 }
 
 // holding is what a running stage may take, and of which GPU.
@@ -78,11 +79,11 @@ func (l *lane) admit(ctx context.Context, f folder, q *Request) error {
 	if has.VRAM = 0; need.VRAM > 0 {
 		has.VRAM = w.vram(q.Lane.Device)
 	}
-	available := w.Available()
-	if available > 0 {
-		available += l.loaded(q.Task.Stage)
+	available, known := w.Available()
+	if !known {
+		available = need.Memory // no reason to wait
 	}
-	if err := room(q, need, has, w.holdings(f.path), available); err != nil {
+	if err := room(q, need, has, w.holdings(f.path), available+l.loaded(q.Task.Stage)); err != nil {
 		return err
 	}
 	return f.write(requestFile, q)
@@ -105,7 +106,7 @@ func (l *lane) loaded(s jobs.Stage) (bytes uint64) {
 }
 
 // room says whether a need fits a host beside what is held there. available is how
-// much memory the system could give now, for others than lpseal take some; 0 is not known.
+// much memory the system could give now, for others than lpseal take some.
 func room(q *Request, need jobs.Need, has jobs.Capacity, all []holding, available uint64) error {
 	if missing := has.Short(need, jobs.Need{}); missing != "" {
 		return noRoomError{fault: jobs.Failf(jobs.Busy, "%s can never run on %s: it lacks %s; give it to a larger host", q.Task.Stage, q.Host, missing)}
@@ -118,7 +119,7 @@ func room(q *Request, need jobs.Need, has jobs.Capacity, all []holding, availabl
 		}
 	}
 	missing := has.Short(need, held)
-	if missing == "" && available > 0 && need.Memory > available {
+	if missing == "" && need.Memory > available {
 		missing = fmt.Sprintf("%s of memory: it needs %s, and the system could give %s, for other programs have the rest",
 			jobs.Bytes(need.Memory-available), jobs.Bytes(need.Memory), jobs.Bytes(available))
 	}

@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/lpseal/lpseal/internal/memory"
 )
 
 // The open files that a child's processes are started with, after the standard
@@ -66,6 +68,9 @@ func shim(dir string) (int, error) {
 	}
 	return exitOK, nil
 }
+
+// oomKills counts the processes killed for memory; a test's child counts others.
+var oomKills = memory.Kills
 
 // endedAs is how a process ended; before is what [oomKills] said when it was started.
 func endedAs(p *os.ProcessState, before uint64) status {

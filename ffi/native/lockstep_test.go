@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/ffi/provertest"
+	"github.com/lpseal/lpseal/internal/memory"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -161,7 +162,7 @@ func TestLockstepOfWhatDoesNotMatch(t *testing.T) {
 func TestSectorsWithoutMemory(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, checkMemory(0))
-	if _, known := availableMemory(); !known {
+	if _, known := memory.Available(); !known {
 		t.Log("this system does not say what memory is available")
 		return
 	}

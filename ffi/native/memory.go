@@ -4,6 +4,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/lpseal/lpseal/ffi/native/sdr"
+	"github.com/lpseal/lpseal/internal/memory"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -22,7 +23,7 @@ func (p *Prover) sdrMemory(g *sdr.Graph, sectors int) uint64 {
 // checkMemory refuses what the machine has not the memory for: it would be killed in the
 // middle, or slow every other sector down by swapping.
 func checkMemory(need uint64) error {
-	available, known := availableMemory()
+	available, known := memory.Available()
 	if !known || need <= available {
 		return nil
 	}

@@ -48,10 +48,10 @@ type nodeReader interface {
 	nodes(at int, dst []byte) error
 }
 
-// memory is a key that is nowhere else.
-type memory []byte
+// keyInMemory is a key that is nowhere else.
+type keyInMemory []byte
 
-func (m memory) nodes(at int, dst []byte) error {
+func (m keyInMemory) nodes(at int, dst []byte) error {
 	copy(dst, m[at*nodeSize:])
 	return nil
 }
@@ -94,7 +94,7 @@ func (r replica) unseal(ctx context.Context, p *Prover, sealed string, offset, s
 			return err
 		}
 	}
-	return decodeRange(ctx, memory(key), replica, offset, size, w, report)
+	return decodeRange(ctx, keyInMemory(key), replica, offset, size, w, report)
 }
 
 // key makes the layers again, keeping none, and gives the last, which hides the data.
