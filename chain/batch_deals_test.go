@@ -14,19 +14,37 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
+// besideDeals starts a node, pre-commits n sectors without data on it, and makes the deals and allocations that the pieces of more sectors are to speak of.
+func besideDeals(t *testing.T, n int, promise func(*devnet.Node), config ...func(*devnet.Node, *chain.Config)) (*devnet.Node, *chain.Client, []jobs.CommitRequest) {
+	t.Helper()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)), func(cfg *chain.Config) {
+		for _, change := range config {
+			change(node, cfg)
+		}
+	})
+	commits := preCommitted(t, node, c, n)
+	promise(node)
+	advance(t, node, 2)
+	return node, c, commits
+}
+
+// allocated gives the piece with an allocation, which one sector may claim.
+func allocated(t *testing.T, p *jobs.Piece) func(*devnet.Node) {
+	return func(node *devnet.Node) { p.Allocation = allocate(t, node, *p) }
+}
+
 // A notification that is refused on chain, for its deal started while the message waited, fails the whole batch. That condemns no other member: sent
 // again, the one that is to blame stays behind with its reason, and the others land.
 func TestBatchWhoseNotificationIsRefused(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
-	c := dial(t, node, withJournal(openJournal(t)))
-	commits := preCommitted(t, node, c, 2)
 	p := dealPiece
-	p.Notify = []jobs.Notification{publish(t, node, p, func(d *market.DealProposal) {
-		d.StartEpoch = node.Head().Height + 20
-		d.EndEpoch = d.StartEpoch + 300*day
-	})}
-	advance(t, node, 2)
+	node, c, commits := besideDeals(t, 2, func(node *devnet.Node) {
+		p.Notify = []jobs.Notification{publish(t, node, p, func(d *market.DealProposal) {
+			d.StartEpoch = node.Head().Height + 20
+			d.EndEpoch = d.StartEpoch + 300*day
+		})}
+	})
 	late := withPiece(t, c, 10, p)
 	advance(t, node, 13)
 	commits = []jobs.CommitRequest{commits[0], late, commits[1]}
@@ -56,12 +74,8 @@ func TestBatchWhoseNotificationIsRefused(t *testing.T) {
 // Two members that are good alone and bad together, such as two that claim one allocation, keep nobody else back.
 func TestBatchOfConflictingMembers(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
-	c := dial(t, node, withJournal(openJournal(t)))
-	commits := preCommitted(t, node, c, 1)
 	p := dealPiece
-	p.Allocation = allocate(t, node, p)
-	advance(t, node, 2)
+	node, c, commits := besideDeals(t, 1, allocated(t, &p))
 	a, b := withPiece(t, c, 10, p), withPiece(t, c, 11, p)
 	advance(t, node, 15)
 	commits = []jobs.CommitRequest{commits[0], a, b}
@@ -77,12 +91,8 @@ func TestBatchOfConflictingMembersThatNobodyNames(t *testing.T) {
 	for name, order := range map[string][]int{"far apart": {1, 0, 2}, "side by side": {0, 1, 2}, "first": {1, 2, 0}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			node := startNode(t)
-			c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.API = namelessProxy(t, node) })
-			all := preCommitted(t, node, c, 1)
 			p := dealPiece
-			p.Allocation = allocate(t, node, p)
-			advance(t, node, 2)
+			node, c, all := besideDeals(t, 1, allocated(t, &p), func(node *devnet.Node, c *chain.Config) { c.API = namelessProxy(t, node) })
 			all = append(all, withPiece(t, c, 10, p), withPiece(t, c, 11, p))
 			advance(t, node, 15)
 			var commits []jobs.CommitRequest
@@ -126,14 +136,11 @@ func namelessProxy(t *testing.T, node *devnet.Node) string {
 // fails as a whole.
 func TestAllocationsLostOnTheWay(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
-	c := dial(t, node, withJournal(openJournal(t)))
-	commits := preCommitted(t, node, c, 1)
-	p := dealPiece
-	p.Allocation = allocate(t, node, p)
-	over := dealPiece
-	over.Allocation = allocate(t, node, over, func(a *verifreg.Allocation) { a.Expiration = node.Head().Height + 10 })
-	advance(t, node, 2)
+	p, over := dealPiece, dealPiece
+	node, c, commits := besideDeals(t, 1, func(node *devnet.Node) {
+		p.Allocation = allocate(t, node, p)
+		over.Allocation = allocate(t, node, over, func(a *verifreg.Allocation) { a.Expiration = node.Head().Height + 10 })
+	})
 	commits = append(commits, withPiece(t, c, 10, p), withPiece(t, c, 11, p), withPiece(t, c, 12, over))
 	advance(t, node, 15)
 	require.NoError(t, chain.SendUnchecked(c, t.Context(), "b-1", commits))

@@ -174,20 +174,43 @@ func (c *Client) signature(ctx context.Context, msg *lotus.Message) (*lotus.Sign
 	return signed, nil
 }
 
-// push gives the journaled bytes to the mempool. A node that knows the message or a used nonce has it from an earlier push, or from
-// somebody else: which of them is told at confidence.
+// push gives the journaled bytes of a message to the mempool.
 func (c *Client) push(ctx context.Context, key string) (string, error) {
 	e, raw, err := c.log().load(ctx, key)
 	if err != nil {
 		return "", err
 	}
+	return c.pushLoaded(ctx, key, e, raw)
+}
+
+// pushFound pushes a message that was found in the journal. It is written there once more first, for whoever signed it may have been cut off after one
+// of two journals: nothing is pushed that is not on this host's disk (design rule 13).
+func (c *Client) pushFound(ctx context.Context, key string) (string, error) {
+	e, raw, err := c.log().load(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	if e.pending() && e.State == jobs.MessageJournaled {
+		var ok bool
+		if raw, ok, err = c.log().save(ctx, key, raw, e); err != nil {
+			return "", err
+		} else if !ok { // who wrote meanwhile knew more
+			return c.push(ctx, key)
+		}
+	}
+	return c.pushLoaded(ctx, key, e, raw)
+}
+
+// pushLoaded pushes an entry as it was loaded. A node that knows the message or a used nonce has it from an earlier push, or from somebody else: which of
+// them is told at confidence.
+func (c *Client) pushLoaded(ctx context.Context, key string, e *entry, raw []byte) (string, error) {
 	if e != nil && e.State.Terminal() {
 		return e.name(), nil // it was settled meanwhile, and its bytes are gone
 	}
 	if e == nil || e.Signed == nil {
 		return "", jobs.Failf(jobs.Bug, "message journal: entry %s lost what was written to it; check the journal's storage", key)
 	}
-	_, err = write(ctx, c.node, "MpoolPush", func(ctx context.Context, api *api) (cid.Cid, error) { return api.MpoolPush(ctx, e.Signed) })
+	_, err := write(ctx, c.node, "MpoolPush", func(ctx context.Context, api *api) (cid.Cid, error) { return api.MpoolPush(ctx, e.Signed) })
 	if err != nil && !errors.Is(err, errInMempool) && !errors.Is(err, errNonceLow) {
 		return "", fmt.Errorf("%s: %w", key, err)
 	}
@@ -202,21 +225,6 @@ func (c *Client) push(ctx context.Context, key string) (string, error) {
 		}
 	}
 	return e.name(), nil
-}
-
-// pushFound pushes a message that was found in the journal. It is written there once more first, for whoever signed it may have been cut off after one
-// of two journals: nothing is pushed that is not on this host's disk (design rule 13).
-func (c *Client) pushFound(ctx context.Context, key string) (string, error) {
-	e, raw, err := c.log().load(ctx, key)
-	if err != nil {
-		return "", err
-	}
-	if e.pending() && e.State == jobs.MessageJournaled {
-		if _, _, err := c.log().save(ctx, key, raw, e); err != nil { // who wrote meanwhile knew more
-			return "", err
-		}
-	}
-	return c.push(ctx, key)
 }
 
 func (c *Client) log() messages { return messages{c.cfg.Journal} }
