@@ -20,7 +20,7 @@ var keepSettled = jobs.MaxProveCommit(150) + maxTicketAge
 
 // forgettable gives the keys of a journal that nothing can depend on any more at an epoch: settled messages, messages that nobody signed, and the claims on
 // them, all older than keepSettled, where all their sectors have ended. A disk's copy of a message that another host settled stays as it was signed here;
-// it counts as settled once its sender's record no longer reserves the nonce for it. Senders are kept, and what is not an entry of ours.
+// it counts as settled once its sender's record no longer reserves the nonce for it. Senders are kept, and what cannot be read.
 func forgettable(entries map[string][]byte, now abi.ChainEpoch, ended func(jobs.SectorID) bool) (keys []string) {
 	old := map[string]abi.ChainEpoch{} // when a message ended
 	gone := func(ended abi.ChainEpoch) bool { return now-ended > keepSettled }
@@ -28,8 +28,8 @@ func forgettable(entries map[string][]byte, now abi.ChainEpoch, ended func(jobs.
 		if !isMessage(key) {
 			continue
 		}
-		var e entry
-		if json.Unmarshal(raw, &e) != nil {
+		e, err := decodeEntry(key, raw)
+		if err != nil {
 			continue
 		}
 		switch {
@@ -37,7 +37,7 @@ func forgettable(entries map[string][]byte, now abi.ChainEpoch, ended func(jobs.
 			old[key] = e.Height
 		case e.open() && e.Asked == nil:
 			old[key] = e.OpenedAt
-		case e.pending() && !reserves(entries, &e, key):
+		case e.pending() && !reserves(entries, e, key):
 			old[key] = max(e.SignedAt, e.PushedAt)
 		default:
 			continue
@@ -49,7 +49,7 @@ func forgettable(entries map[string][]byte, now abi.ChainEpoch, ended func(jobs.
 	for key, raw := range entries {
 		id, ok := claimed(key)
 		var c claim
-		if !ok || json.Unmarshal(raw, &c) != nil {
+		if !ok || decode(key, raw, &c) != nil {
 			continue
 		}
 		at, settled := old[c.Message]
@@ -73,7 +73,7 @@ func claimed(key string) (id jobs.SectorID, ok bool) {
 	return id, err == nil && (stage == string(jobs.PreCommit) || stage == string(jobs.Commit))
 }
 
-// newest is the latest epoch that a journal's entries speak of.
+// newest is the latest epoch that a journal's entries speak of, those among them that a newer lpseal wrote.
 func newest(entries map[string][]byte) (at abi.ChainEpoch) {
 	for _, raw := range entries {
 		var e struct{ Height, OpenedAt, SignedAt, PushedAt, At abi.ChainEpoch }
@@ -88,7 +88,7 @@ func newest(entries map[string][]byte) (at abi.ChainEpoch) {
 func reserves(entries map[string][]byte, e *entry, key string) bool {
 	m := &e.Signed.Message
 	var s sender
-	if json.Unmarshal(entries[senderKey(m.From)], &s) != nil {
+	if from := senderKey(m.From); decode(from, entries[from], &s) != nil {
 		return true
 	}
 	return m.Nonce >= s.Next || s.Reserved[m.Nonce].Meaning == key
@@ -149,8 +149,7 @@ func sectorsOf(key string, raw []byte) (ids []jobs.SectorID) {
 	if id, ok := claimed(key); ok {
 		return []jobs.SectorID{id}
 	}
-	var e entry
-	if json.Unmarshal(raw, &e) == nil {
+	if e, err := decodeEntry(key, raw); err == nil {
 		for _, m := range e.Members {
 			ids = append(ids, m.ID)
 		}
@@ -178,6 +177,8 @@ func (l messages) forgotten(ctx context.Context) (abi.ChainEpoch, []byte, error)
 	if err != nil || values[0] == nil {
 		return f.Before, nil, err
 	}
-	err = decode(forgottenKey, values[0], &f)
-	return f.Before, values[0], err
+	if err := decode(forgottenKey, values[0], &f); err != nil {
+		return math.MinInt64, nil, err
+	}
+	return f.Before, values[0], nil
 }

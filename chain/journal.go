@@ -87,17 +87,25 @@ func (j *FileJournal) load() error {
 			return err
 		}
 	}
-	for n, text := range bytes.Split(raw[:whole], []byte("\n")) {
+	j.size = int64(whole)
+	if err := replay(raw[:whole], j.entries); err != nil {
+		return fmt.Errorf("%w; restore the file or move it away after checking that no message is pending", err)
+	}
+	return nil
+}
+
+// replay does the writes of whole lines.
+func replay(lines []byte, entries map[string][]byte) error {
+	for n, text := range bytes.Split(lines, []byte("\n")) {
 		if len(text) == 0 {
 			continue
 		}
 		var l line
-		if err := json.Unmarshal(text, &l); err != nil {
-			return fmt.Errorf("line %d is damaged: %w; restore the file or move it away after checking that no message is pending", n+1, err)
+		if err := strictly(text, &l); err != nil {
+			return fmt.Errorf("line %d is damaged, or a newer lpseal wrote it: %w", n+1, err)
 		}
-		l.into(j.entries)
+		l.into(entries)
 	}
-	j.size = int64(whole)
 	return nil
 }
 

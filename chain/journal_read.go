@@ -3,7 +3,6 @@ package chain
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,15 +16,8 @@ func ReadFileJournal(path string) (Journal, error) {
 		return nil, fmt.Errorf("message journal: %w", err)
 	}
 	entries := snapshot{}
-	for n, text := range bytes.Split(raw[:bytes.LastIndexByte(raw, '\n')+1], []byte("\n")) {
-		if len(text) == 0 {
-			continue
-		}
-		var l line
-		if err := json.Unmarshal(text, &l); err != nil {
-			return nil, fmt.Errorf("message journal %s: line %d is damaged: %w", path, n+1, err)
-		}
-		l.into(entries)
+	if err := replay(raw[:bytes.LastIndexByte(raw, '\n')+1], entries); err != nil {
+		return nil, fmt.Errorf("message journal %s: %w", path, err)
 	}
 	return entries, nil
 }

@@ -229,9 +229,12 @@ func (l Ledger) Find(ctx context.Context, name string) (*Tracked, error) {
 	return nil, nil
 }
 
-// Forgotten is the epoch before which messages were settled that the shared journal no longer has; 0 while it has all.
+// Forgotten is the epoch before which messages were settled that the shared journal no longer has; 0 while it has all, or cannot tell.
 func (l Ledger) Forgotten(ctx context.Context) (abi.ChainEpoch, error) {
 	before, _, err := messages{l.Shared}.forgotten(ctx)
+	if isUnreadable(err) {
+		return 0, nil
+	}
 	return max(0, before), err
 }
 
@@ -242,7 +245,7 @@ func (l Ledger) gather(ctx context.Context, read func(messages) ([]Tracked, erro
 		return nil, err
 	}
 	before, _, err := messages{l.Shared}.forgotten(ctx)
-	if err != nil {
+	if err != nil && !isUnreadable(err) { // for want of it a copy of what was forgotten may be listed
 		return nil, err
 	}
 	for _, disk := range l.Disks {

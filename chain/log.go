@@ -1,9 +1,12 @@
 package chain
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -175,18 +178,40 @@ func isUnreadable(err error) bool {
 	return errors.As(err, &u)
 }
 
-// decode parses what the journal holds under a key.
+// decode parses what the journal holds under a key. An unknown field is an error, as it is for a sector's record: what a newer lpseal wrote must not be judged
+// without it, nor cut down when it is written again.
 func decode(key string, raw []byte, v any) error {
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err := strictly(raw, v); err != nil {
 		return unreadable(key, err)
 	}
 	return nil
+}
+
+// strictly parses one JSON value that has no other fields than v.
+func strictly(raw []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("there is more after the value")
+	}
+	return nil
+}
+
+// states are those that an entry may have.
+var states = []jobs.MessageState{
+	jobs.MessageNone, jobs.MessageJournaled, jobs.MessagePushed, jobs.MessageConfirmed, jobs.MessageFailed, jobs.MessageDropped,
 }
 
 func decodeEntry(key string, raw []byte) (*entry, error) {
 	var e entry
 	if err := decode(key, raw, &e); err != nil {
 		return nil, err
+	}
+	if !slices.Contains(states, e.State) {
+		return nil, unreadable(key, fmt.Errorf("unknown state %q", e.State))
 	}
 	return &e, nil
 }

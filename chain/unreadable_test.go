@@ -1,6 +1,11 @@
 package chain_test
 
 import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,19 +14,40 @@ import (
 	"github.com/lpseal/lpseal/jobs"
 )
 
+// damaged is what nobody can parse.
+func damaged([]byte) []byte { return []byte(`{"State": 7, "Opening": 7, "Next": "newer"}`) }
+
+// newer is what an lpseal with one more field wrote: no older one must take it for what it seems to be, nor cut it down.
+func newer(whole []byte) []byte {
+	if whole == nil {
+		return []byte(`{"Novel":1}`)
+	}
+	return bytes.Replace(whole, []byte(`{`), []byte(`{"Novel":1,`), 1)
+}
+
 // What the journal holds and nobody can parse, such as what a newer lpseal wrote, stops nothing else: what is known of other messages is known, the other
-// members of a batch are sent, and whoever depends on it waits and is not sent again.
+// members of a batch are sent, and whoever depends on it waits and is not sent again. It is named in the log, left as it is, and never forgotten.
 func TestUnreadableEntriesStopNothingElse(t *testing.T) {
 	t.Parallel()
-	for name, key := range map[string]string{
-		"a claim":              "precommit/s-t01000-1/f1",
-		"its message":          "message/b-1/1",
-		"the batch's next one": "message/b-2/1",
-		"another sender":       "sender/f" + ownerKey.String()[1:],
-		"no sender":            "sender/nobody",
+	type unreadable struct {
+		key  string
+		made func(whole []byte) []byte
+	}
+	for name, u := range map[string]unreadable{
+		"a claim":              {"precommit/s-t01000-1/f1", damaged},
+		"a newer claim":        {"precommit/s-t01000-1/f1", newer},
+		"its message":          {"message/b-1/1", damaged},
+		"its newer message":    {"message/b-1/1", newer},
+		"the batch's next one": {"message/b-2/1", damaged},
+		"a newer next one":     {"message/b-2/1", newer},
+		"another sender":       {"sender/f" + ownerKey.String()[1:], damaged},
+		"another newer sender": {"sender/f" + ownerKey.String()[1:], newer},
+		"no sender":            {"sender/nobody", newer},
+		"what was forgotten":   {"forgotten", newer},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			key := u.key
 			node := startNode(t)
 			journal := newMemory()
 			c := dial(t, node, withJournal(journal))
@@ -30,10 +56,12 @@ func TestUnreadableEntriesStopNothingElse(t *testing.T) {
 			require.NoError(t, err)
 			journal.mu.Lock()
 			whole := journal.entries[key]
-			journal.entries[key] = []byte(`{"State": 7, "Opening": 7, "Next": "newer"}`)
+			unread := u.made(whole)
+			journal.entries[key] = unread
 			journal.mu.Unlock()
 
-			c = dial(t, node, withJournal(journal)) // which remembers nothing
+			var log bytes.Buffer
+			c = dial(t, node, withJournal(journal), func(c *chain.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) }) // which remembers nothing
 			for round := range 2 {
 				sent, err := c.SendPreCommits(t.Context(), "b-2", pres)
 				require.NoError(t, err)
@@ -59,6 +87,10 @@ func TestUnreadableEntriesStopNothingElse(t *testing.T) {
 			all, err := chain.Ledger{Shared: journal}.All(t.Context())
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, len(all), 2)
+			require.Equal(t, string(unread), get(t, journal, key), "it is not written over")
+			if key != "message/b-2/1" && key != "forgotten" { // of which nobody is in want
+				require.Equal(t, 1, strings.Count(log.String(), "meaning="+key), "named once: %s", log.String())
+			}
 			if whole == nil {
 				require.Equal(t, jobs.MessageConfirmed, known[0].State)
 				return
@@ -76,4 +108,41 @@ func TestUnreadableEntriesStopNothingElse(t *testing.T) {
 			require.EqualValues(t, 2, used(t, node, controlKey))
 		})
 	}
+}
+
+// What cannot be read is not forgotten, however old it seems, nor is what it may be about.
+func TestUnreadableEntriesAreNotForgotten(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{"claim": "precommit/s-t01000-1/f1", "message": "message/b-1/1", "sender": "sender/f" + controlKey.String()[1:]} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			node := startNode(t)
+			journal := newMemory()
+			c := dial(t, node, withJournal(journal))
+			pres := preCommitsOf(t, c, 1)
+			_, err := c.SendPreCommits(t.Context(), "b-1", pres)
+			require.NoError(t, err)
+			advance(t, node, 8)
+			require.NoError(t, c.Tend(t.Context()))
+			journal.age(t, 100_000)
+			journal.entries[key] = newer(journal.entries[key])
+			kept := map[string][]string{"claim": {key}, "message": {key, "precommit/s-t01000-1/f1"}, "sender": {key}}[name]
+			_, err = c.Forget(t.Context(), left(1))
+			require.NoError(t, err)
+			for _, k := range kept {
+				require.Contains(t, journal.keys(), k)
+			}
+		})
+	}
+}
+
+// A journal file with a line of more than this lpseal knows is not opened: what it wrote anew would lack it.
+func TestANewerJournalFileIsRefused(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "messages")
+	require.NoError(t, os.WriteFile(path, []byte(`{"Key":"a/1","Value":1,"Until":7}`+"\n"), 0o600))
+	_, err := chain.OpenFileJournal(path)
+	require.ErrorContains(t, err, "line 1 is damaged, or a newer lpseal wrote it")
+	_, err = chain.ReadFileJournal(path)
+	require.ErrorContains(t, err, "line 1 is damaged, or a newer lpseal wrote it")
 }

@@ -280,7 +280,9 @@ func (p *parser) cid(k, v string) cid.Cid {
 }
 
 func (p *parser) json(k, v string, into any) {
-	if err := json.Unmarshal([]byte(v), into); err != nil {
+	d := json.NewDecoder(strings.NewReader(v))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
 		p.fail(k, v, err)
 	}
 }

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,15 @@ func TestRecordRoundTrip(t *testing.T) {
 	_, err = ParseRecord(bad)
 	require.ErrorContains(t, err, "sdr.colour")
 	require.ErrorContains(t, err, `version = "x"`)
+
+	// What a newer lpseal nests in a field is no more to be cut down than a field.
+	for _, field := range []string{"pieces", "stored", "not_proven", "hold", "sdr.fault"} {
+		newer := r.Fields()
+		newer[field] = strings.Replace(newer[field], `{"`, `{"novel":1,"`, 1)
+		_, err = ParseRecord(newer)
+		require.ErrorContains(t, err, field+" = ")
+		require.ErrorContains(t, err, "novel")
+	}
 }
 
 func TestNamesParseBackAndNothingElseDoes(t *testing.T) {

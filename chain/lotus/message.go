@@ -53,13 +53,19 @@ func (m *Message) RequiredFunds() abi.TokenAmount {
 	return big.Mul(m.GasFeeCap, big.NewInt(m.GasLimit))
 }
 
-// MarshalJSON adds the CID, as Lotus does; readers ignore it.
+// MarshalJSON adds the CID, as Lotus does.
 func (m *Message) MarshalJSON() ([]byte, error) {
 	type fields Message
 	return json.Marshal(struct {
 		*fields
 		CID cid.Cid
 	}{(*fields)(m), m.Cid()})
+}
+
+// UnmarshalJSON ignores the CID, and what else it does not know, however strict the decoder is that meets the message.
+func (m *Message) UnmarshalJSON(b []byte) error {
+	type fields Message
+	return json.Unmarshal(b, (*fields)(m))
 }
 
 // SignedMessage is a message with its sender's signature.
@@ -107,6 +113,12 @@ func (s *SignedMessage) MarshalJSON() ([]byte, error) {
 		Signature *crypto.Signature
 		CID       cid.Cid
 	}{&s.Message, &s.Signature, s.Cid()})
+}
+
+// UnmarshalJSON ignores the CID, as that of [Message] does.
+func (s *SignedMessage) UnmarshalJSON(b []byte) error {
+	type fields SignedMessage
+	return json.Unmarshal(b, (*fields)(s))
 }
 
 // MessageSendSpec is the second parameter of MpoolPushMessage and GasEstimateMessageGas. A MsgUuid makes
