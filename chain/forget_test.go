@@ -51,6 +51,10 @@ func TestForgettable(t *testing.T) {
 		put(fmt.Sprintf("precommit/s-t01000-%d/f1", n), claim{Message: "message/open-sector/1", At: long})
 	}
 	put(senderKey(msg.From), &sender{Next: 2, Reserved: map[uint64]reservation{0: {Meaning: "message/pending-old/1"}}})
+	unread := *msg // a newer lpseal may know of a reservation that this one does not
+	unread.From = minerAddress(1002)
+	put("message/elsewhere-unread/1", &entry{State: jobs.MessagePushed, Signed: &lotus.SignedMessage{Message: unread, Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{1}}}, SignedAt: long})
+	entries[senderKey(unread.From)] = []byte(`{"Next":2,"Reserved":{},"Novel":1}`)
 	put("message/newest/1", &entry{State: jobs.MessageConfirmed, Height: now})
 
 	require.Equal(t, now, newest(entries))
