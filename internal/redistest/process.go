@@ -94,7 +94,7 @@ func (p *process) try(t testing.TB) bool {
 	rdb := p.dial(p.addr)
 	defer func() { _ = rdb.Close() }()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		if rdb.Ping(context.Background()).Err() == nil {
+		if p.answers(rdb) {
 			return true
 		}
 		select {
@@ -106,6 +106,17 @@ func (p *process) try(t testing.TB) bool {
 	p.kill()
 	t.Fatalf("redis-server is not ready after %s:\n%s", patience, p.out.String())
 	return false
+}
+
+// answers says that the server at the address takes commands, and is this process: it
+// may have come to its port a moment after another test's.
+func (p *process) answers(rdb redis.UniversalClient) bool {
+	ctx := context.Background()
+	if rdb.Ping(ctx).Err() != nil {
+		return false // it may load its file yet, which INFO does not wait for
+	}
+	info, err := rdb.Info(ctx, "server").Result()
+	return err == nil && strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", p.cmd.Process.Pid))
 }
 
 func (p *process) restart(t testing.TB) {
