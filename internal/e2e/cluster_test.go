@@ -202,17 +202,7 @@ func (c *cluster) cleanUp() {
 	for _, state := range hosts {
 		require.NoError(c.t, worker.EndAll(state, time.Second))
 	}
-	if !c.t.Failed() {
-		return
-	}
-	ids, _ := c.store.All(context.Background(), nil)
-	for _, id := range ids {
-		lines, _ := c.store.Log(context.Background(), id, 0)
-		for _, l := range lines {
-			c.t.Logf("%s %s %s: %s", id, l.At.Format("05.000"), l.By, l.Text)
-		}
-	}
-	for _, d := range c.daemons {
-		c.t.Log(d)
+	if c.t.Failed() {
+		c.report()
 	}
 }

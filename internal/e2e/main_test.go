@@ -27,5 +27,6 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build lpseal: %v\n%s", err, out)
 		return 1
 	}
+	defer tellFailures(os.Stderr)
 	return m.Run()
 }

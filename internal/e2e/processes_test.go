@@ -154,7 +154,9 @@ func TestAChildOutlivesItsWorker(t *testing.T) {
 			require.NoError(t, syscall.Kill(-group, syscall.SIGCONT))
 			c.until("the sector's end", func() bool { return c.record(id).Outcome == jobs.Committed })
 			for stage, sr := range c.record(id).Stages {
-				require.Equal(t, 1, sr.Attempt, stage)
+				if !unreached(stage, sr) {
+					require.Equal(t, 1, sr.Attempt, stage)
+				}
 			}
 			stage := strings.Split(work, ".")[1]
 			claims := 0
