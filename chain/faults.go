@@ -25,6 +25,8 @@ var (
 	errNoKey     = errors.New("the wallet lacks the key")
 	errShort     = errors.New("more is to be paid than there is") // a smaller message may be payable
 	errNotFound  = errors.New("the node has no such message")
+	// errNotExecuted means that a block holds a message which was not executed and used no nonce: it may land still, and what used the nonce is told elsewhere.
+	errNotExecuted = errors.New("not executed")
 	// errNotDue means that a sector is in no partition: it was terminated.
 	errNotDue = errors.New("in no deadline")
 	// errOvertaken means that what was asked for may be on chain or on its way already: the chain is asked again.

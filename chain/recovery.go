@@ -49,7 +49,7 @@ var rules = []rule{
 	{what: "the sender lacks the value", exit: exitcode.SysErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender", known: errShort, all: true},
 	{what: "the miner lacks deposit or pledge", exit: exitcode.ErrInsufficientFunds, class: jobs.Funds, remedy: "send FIL to the sender or to the miner", known: errShort, all: true},
 	{what: "out of gas", exit: exitcode.SysErrOutOfGas, class: jobs.Transient, all: true},
-	{what: "the sender's nonce or balance changed", exit: exitcode.SysErrSenderStateInvalid, class: jobs.Transient, all: true},
+	{what: "the sender's nonce or balance changed", exit: exitcode.SysErrSenderStateInvalid, class: jobs.Transient, known: errNotExecuted, all: true},
 	// Execution: pre-commit.
 	{what: "the miner is punished for a consensus fault", exit: exitcode.ErrForbidden, method: preCommitBatch2, text: "consensus fault", class: jobs.Rejected, all: true,
 		remedy: "it may not pre-commit for 900 epochs after the fault was reported: release the sectors then"},
@@ -69,7 +69,6 @@ var rules = []rule{
 	{what: "the pre-commitment expired", exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "expired", class: jobs.Deadline},
 	{what: "the pre-commitment expired", exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "invalid pre-commit", class: jobs.Deadline},
 	{what: "the pre-commitment expired", exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "no valid precommits", class: jobs.Deadline},
-	{what: "too little of the sector's life is left", exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "has lifetime", class: jobs.Deadline},
 	{what: "the pieces do not make the pre-committed CommD", exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "unsealed CID", class: jobs.Data,
 		remedy: "the record's pieces are not those that were sealed"},
 	{what: "an allocation cannot be claimed", exit: exitcode.ErrIllegalArgument, method: proveCommit3, text: "data activations failed", class: jobs.Rejected, remedy: unclaimable},

@@ -10,6 +10,7 @@ import (
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
 	miner18 "github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/filecoin-project/go-state-types/exitcode"
 	"github.com/ipfs/go-cid"
 	"github.com/stretchr/testify/require"
 	cbg "github.com/whyrusleeping/cbor-gen"
@@ -23,13 +24,12 @@ import (
 // dataPiece fills a 2 KiB sector.
 var dataPiece = cid.MustParse("baga6ea4seaqicoyiliijespbati3bqmuyubusdfbrk5hj6tuzqgkrvlvzdnwadi")
 
-// elsewhere are the lines of the recovery table that an estimate cannot reach, with the reason.
-var elsewhere = map[string]string{
-	"the sender's nonce or balance changed":   "the mempool refuses such a message before it is executed",
-	"too little of the sector's life is left": "an expiration that the chain took leaves enough until the pre-commitment expires",
-	"an allocation is not there":              "TestAllocationsLostOnTheWay",
-	"nobody kept the result":                  "TestLostReceipt",
-	"out of gas":                              "TestBatchBeyondABlock",
+// elsewhere are the lines of the recovery table that an estimate cannot reach, with the test that does.
+var elsewhere = map[string]func(*testing.T){
+	"the sender's nonce or balance changed": TestAMessageThatItsSenderCannotPay,
+	"an allocation is not there":            TestAllocationsLostOnTheWay,
+	"nobody kept the result":                TestLostReceipt,
+	"out of gas":                            TestBatchBeyondABlock,
 }
 
 // Every line of the recovery table that a failed execution leads to is reached on the embedded node, and has the class that it should.
@@ -161,7 +161,7 @@ func TestRecoveryTable(t *testing.T) {
 
 	for _, r := range chain.Recoveries() {
 		if r.Exit != 0 && !seen[r.What] {
-			require.NotEmpty(t, elsewhere[r.What], "nothing reaches %q", r.What)
+			require.NotNil(t, elsewhere[r.What], "nothing reaches %q", r.What)
 		}
 	}
 }
@@ -192,4 +192,51 @@ func TestBatchBeyondABlock(t *testing.T) {
 		}
 	}
 	require.Equal(t, 240, committed)
+}
+
+// A message may sit in a block though its sender could not pay: a reorganisation took back the money after the mempool had taken the message. It did not land, and
+// its nonce is not used: it waits for money, the same bytes are pushed again, and once they land the sectors tell so, though the node tells of the first block.
+func TestAMessageThatItsSenderCannotPay(t *testing.T) {
+	t.Parallel()
+	node := startNode(t, func(c *devnet.Config) {
+		c.Accounts = devnet.DefaultAccounts()
+		c.Accounts[1].Balance = big.Zero()
+	})
+	journal := newMemory()
+	c := dial(t, node, withJournal(journal))
+	pres := preCommitsOf(t, c, 2)
+	require.NoError(t, node.Fund(controlKey, devnet.FIL(1)))
+	advance(t, node, 2)
+	sent, err := c.SendPreCommits(t.Context(), "b-1", pres)
+	require.NoError(t, err)
+	name, err := cid.Decode(requireTogether(t, sent))
+	require.NoError(t, err)
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{Reorg: 2, CarelessBlocks: 1}))
+	advance(t, node, 2)
+
+	found, err := rawAPI(t, node).StateSearchMsg(t.Context(), lotus.EmptyTSK, name, -1, true)
+	require.NoError(t, err)
+	require.EqualValues(t, exitcode.SysErrSenderStateInvalid, found.Receipt.ExitCode)
+	require.Zero(t, found.Receipt.GasUsed)
+	require.Zero(t, used(t, node, controlKey))
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessagePushed, message(t, c, pres[0].Meaning).State, "it may land still")
+	require.ErrorContains(t, c.Tend(t.Context()), "not enough funds")
+	sent, err = c.SendPreCommits(t.Context(), "b-2", pres)
+	require.NoError(t, err)
+	for _, s := range sent {
+		require.Equal(t, jobs.Funds, s.Fault.Class, s.Fault.Text)
+	}
+
+	require.NoError(t, node.Fund(controlKey, devnet.FIL(1)))
+	advance(t, node, 1)
+	require.NoError(t, c.Tend(t.Context()))
+	advance(t, node, 8)
+	for _, r := range pres {
+		m := message(t, c, r.Meaning)
+		require.Equal(t, jobs.Message{CID: name.String(), State: jobs.MessageConfirmed}, m)
+	}
+	require.True(t, allThere(t, c, pres))
+	requireOnce(t, journal)
+	require.EqualValues(t, 1, used(t, node, controlKey))
 }

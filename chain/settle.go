@@ -186,7 +186,7 @@ func (c *Client) resolve(ctx context.Context, ts *lotus.TipSet, e *entry) error 
 		return nil
 	case err != nil && !errors.Is(err, errNotFound):
 		return err
-	case found == nil:
+	case found == nil || notExecuted(found):
 		return c.resolveByState(ctx, ts, e)
 	}
 	e.Exit, e.Bill = exitcode.ExitCode(found.Receipt.ExitCode), c.billed(ctx, e, found)
@@ -197,6 +197,12 @@ func (c *Client) resolve(ctx context.Context, ts *lotus.TipSet, e *entry) error 
 		return e.readBatch(found.Receipt.Return)
 	}
 	return nil
+}
+
+// notExecuted tells whether a message was found in a block that held it in vain. Its nonce is used, so another block held it as well, of which a node that
+// tells the first says nothing, or another message used the nonce.
+func notExecuted(found *lotus.MsgLookup) bool {
+	return failure{exit: exitcode.ExitCode(found.Receipt.ExitCode), executed: true}.rule().known == errNotExecuted
 }
 
 // search looks for one of an entry's messages as of ts, or for a replacement of it that does the same.

@@ -107,9 +107,13 @@ func TestContinuesFromItsJournal(t *testing.T) {
 }
 
 // restart starts a node on a directory, without the first epoch that start makes.
-func restart(t *testing.T, dir string) *network {
+func restart(t *testing.T, dir string, change ...func(*devnet.Config)) *network {
 	t.Helper()
-	node, err := devnet.Start(t.Context(), devnet.Config{Dir: dir, Verifier: refuseAll{}})
+	cfg := devnet.Config{Dir: dir, Verifier: refuseAll{}}
+	for _, c := range change {
+		c(&cfg)
+	}
+	node, err := devnet.Start(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = node.Close() })
 	n := &network{T: t, ctx: t.Context(), node: node, miner: id(t, 1000), from: devnet.Secp256k1Key("control").Address()}

@@ -28,6 +28,9 @@ type Misbehaviour struct {
 	DropMessages int
 	// LoseReceipts is of how many of the next messages that land no search will find the receipt.
 	LoseReceipts int
+	// CarelessBlocks is how many of the next blocks take messages whose senders cannot pay their gas, as a block producer on another state would: they
+	// fail with SysErrSenderStateInvalid, and their nonces stay unused.
+	CarelessBlocks int
 	// BaseFee is what each unit of gas costs in the next BaseFeeEpochs epochs, in attoFIL. Afterwards it falls by the chain's own rule.
 	BaseFee       int64
 	BaseFeeEpochs int
@@ -90,6 +93,12 @@ func (c *chaos) losesReceipt() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return spend(&c.standing.LoseReceipts)
+}
+
+func (c *chaos) careless() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return spend(&c.standing.CarelessBlocks)
 }
 
 func spend(left *int) bool {

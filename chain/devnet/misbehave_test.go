@@ -73,6 +73,57 @@ func TestLosesReceiptsOnOrder(t *testing.T) {
 	n.land(n.precommitMessage(n.precommitInfo(8)))
 }
 
+// A block whose producer did not look at a sender's funds holds a message in vain: nobody pays for it, its nonce stays free, and the mempool has lost it. Pushed
+// again, with the money there, it lands; a search tells of the first block, as that of a node with an index does.
+func TestCarelessBlocks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	poor := func(c *devnet.Config) {
+		c.Dir, c.Accounts = dir, devnet.DefaultAccounts()
+		c.Accounts[1].Balance = big.Zero()
+	}
+	n := start(t, poor)
+	funds := func(n *network) string {
+		balance, err := n.api.WalletBalance(n.ctx, n.from)
+		require.NoError(t, err)
+		return balance.String()
+	}
+	require.NoError(t, n.node.Fund(n.from, devnet.FIL(1)))
+	n.advance(2)
+	m := n.transfer(0, 1, 100_000)
+	c, err := n.api.MpoolPush(n.ctx, m)
+	require.NoError(t, err)
+	n.order(devnet.Misbehaviour{Reorg: 2}) // takes the money back
+	n.advance(1)
+	pending, err := n.api.MpoolPending(n.ctx, lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Len(t, pending, 1, "a careful producer leaves it")
+	n.order(devnet.Misbehaviour{CarelessBlocks: 1})
+	n.advance(2)
+	n.wantNonce(0)
+	require.Equal(t, "0", funds(n))
+	pending, err = n.api.MpoolPending(n.ctx, lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Empty(t, pending)
+	found, err := n.api.StateSearchMsg(n.ctx, lotus.EmptyTSK, c, -1, true)
+	require.NoError(t, err)
+	require.Equal(t, lotus.MessageReceipt{ExitCode: 2}, found.Receipt)
+
+	require.NoError(t, n.node.Fund(n.from, devnet.FIL(1)))
+	n.advance(1)
+	_, err = n.api.MpoolPush(n.ctx, m)
+	require.NoError(t, err)
+	n.advance(2)
+	n.wantNonce(1)
+	require.NotEqual(t, devnet.FIL(1).String(), funds(n), "it paid its gas")
+	again, err := n.api.StateSearchMsg(n.ctx, lotus.EmptyTSK, c, -1, true)
+	require.NoError(t, err)
+	require.Equal(t, found, again)
+	before := funds(n)
+	require.NoError(t, n.node.Close())
+	require.Equal(t, before, funds(restart(t, dir, poor)))
+}
+
 func TestBaseFeeSpike(t *testing.T) {
 	t.Parallel()
 	n := start(t)

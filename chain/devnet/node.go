@@ -141,7 +141,7 @@ func (n *Node) Advance(ctx context.Context, epochs int) error {
 	for range epochs {
 		parent, _ := n.chain.at(lotus.EmptyTSK)
 		p := plan{Fork: n.forks, BaseFee: n.baseFeeOn(parent), Orders: n.pending}
-		p.messages = n.pool.choose(&parent.post, p.BaseFee)
+		p.messages = n.pool.choose(&parent.post, p.BaseFee, n.chaos.careless())
 		for i := range p.messages {
 			if n.chaos.losesReceipt() {
 				p.Lost = append(p.Lost, i)

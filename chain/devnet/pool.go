@@ -160,8 +160,8 @@ func byNonce(waiting map[uint64]*lotus.SignedMessage) []*lotus.SignedMessage {
 }
 
 // choose picks what the next block holds: of each sender the messages without a gap in nonce or funds whose fee cap covers the base
-// fee, BLS messages before others, as a block orders them.
-func (p *pool) choose(s *state, baseFee abi.TokenAmount) []*lotus.SignedMessage {
+// fee, BLS messages before others, as a block orders them. A careless choice does not look at funds.
+func (p *pool) choose(s *state, baseFee abi.TokenAmount, careless bool) []*lotus.SignedMessage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var list []*lotus.SignedMessage
@@ -177,7 +177,7 @@ func (p *pool) choose(s *state, baseFee abi.TokenAmount) []*lotus.SignedMessage 
 			if m == nil || m.Message.GasFeeCap.LessThan(baseFee) || gas+m.Message.GasLimit > lotus.BlockGasLimit {
 				break
 			}
-			if balance = big.Sub(balance, m.Message.RequiredFunds()); balance.Sign() < 0 {
+			if balance = big.Sub(balance, m.Message.RequiredFunds()); balance.Sign() < 0 && !careless {
 				break
 			}
 			balance = big.Max(big.Sub(balance, m.Message.Value), big.Zero())

@@ -293,11 +293,7 @@ func (c *call) activate(m *miner, sectors []*activation) error {
 			continue
 		}
 		info := &s.precommit.Info
-		lifetime := info.Expiration - c.epoch
-		if lifetime < miner18.MinSectorExpiration {
-			return abortf(exitcode.ErrIllegalArgument, "precommit %d has lifetime %d less than minimum %d. ignoring",
-				info.SectorNumber, lifetime, miner18.MinSectorExpiration)
-		}
+		lifetime := info.Expiration - c.epoch // long enough, or the pre-commitment would not have been taken (docs/adr/0008)
 		var data abi.PaddedPieceSize
 		for _, p := range s.manifest.Pieces {
 			data += p.Size

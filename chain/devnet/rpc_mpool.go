@@ -167,7 +167,7 @@ func (a *api) MpoolSelect(_ context.Context, key lotus.TipSetKey, _ float64) ([]
 	if err != nil {
 		return nil, err
 	}
-	return append([]*lotus.SignedMessage{}, a.n.pool.choose(&ts.post, a.n.baseFeeOn(ts))...), nil
+	return append([]*lotus.SignedMessage{}, a.n.pool.choose(&ts.post, a.n.baseFeeOn(ts), false)...), nil
 }
 
 func (a *api) MpoolGetNonce(_ context.Context, addr address.Address) (uint64, error) {

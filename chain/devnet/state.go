@@ -106,8 +106,13 @@ func (s *state) transfer(from, to abi.ActorID, value abi.TokenAmount) {
 	s.credit(to, value)
 }
 
+// land keeps where a message landed. Of one that two blocks hold, because its sender could not pay when the first was executed, a Lotus node with an index
+// tells the first for ever.
 func (s *state) land(sender abi.ActorID, l *landing) {
 	byNonce, _ := s.landed.get(sender)
+	if first, ok := byNonce.get(l.message.Message.Nonce); ok && first.cid == l.cid {
+		return
+	}
 	s.landed = s.landed.set(sender, byNonce.set(l.message.Message.Nonce, l))
 }
 

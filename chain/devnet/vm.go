@@ -57,11 +57,14 @@ type result struct {
 	gas     lotus.GasCharge
 }
 
-// apply executes a signed message of a block: the sender pays and its nonce counts, whatever becomes of the call. The caller has
-// checked nonce and funds.
+// apply executes a signed message of a block: the sender pays and its nonce counts, whatever becomes of the call. One whose nonce is not the sender's
+// next, or whose gas the sender cannot pay, leaves nothing but a receipt: a block may hold it, for only execution tells, and its producer is to blame.
 func (v *vm) apply(ctx context.Context, s *state, m *lotus.SignedMessage) result {
 	msg := &m.Message
 	sender, _ := s.resolve(msg.From)
+	if sender.nonce != msg.Nonce || sender.balance.LessThan(msg.RequiredFunds()) {
+		return result{receipt: lotus.MessageReceipt{ExitCode: int64(exitcode.SysErrSenderStateInvalid)}}
+	}
 	sender.nonce++
 	sender.balance = big.Sub(sender.balance, msg.RequiredFunds()) // the rest comes back below
 	s.put(sender)
