@@ -150,11 +150,11 @@ func (c *Client) check(ctx context.Context) error {
 		case err != nil && isTransient(err):
 			unfit[i] = silent
 			if away == nil {
-				away = fmt.Errorf("node %s: %w", e, err)
+				away = err
 			}
 			continue
 		case err != nil:
-			return fmt.Errorf("node %s: %w", e, err)
+			return err
 		case c.cfg.Network != "" && n.Name != c.cfg.Network:
 			return jobs.Failf(jobs.Rejected, "node %s: it follows network %q, the configuration names %q; change one of them", e, n.Name, c.cfg.Network)
 		case c.network.Name != "" && n.Name != c.network.Name:
@@ -204,7 +204,7 @@ func (c *Client) identify(ctx context.Context, at int) (jobs.Network, error) {
 		return a, err
 	})
 	if err != nil {
-		return jobs.Network{}, classify("Version", err)
+		return jobs.Network{}, classify(c.node.endpoints[at].Endpoint, "Version", err)
 	}
 	return jobs.Network{
 		Name:           a.params.NetworkName,

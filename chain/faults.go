@@ -59,25 +59,26 @@ func exitOf(err error) (exitcode.ExitCode, bool) {
 
 var messageMethod = regexp.MustCompile(`\(method (\d+)\)`)
 
-// classify turns an error of the node into a fault of the right class; a nil error stays nil.
-func classify(method string, err error) error {
+// classify turns an error of a node's method into a fault of the right class; a nil error stays nil.
+func classify(e Endpoint, method string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if isUnreachable(err) && !strings.Contains(err.Error(), "401 Unauthorized") {
-		return jobs.Failf(jobs.Transient, "node: %s: %w", method, err)
+	why := lotus.Cause(e.URL, err)
+	if isUnreachable(err) && !strings.Contains(why, "401 Unauthorized") {
+		return jobs.Failf(jobs.Transient, "node %s: %s: %s", e, method, why)
 	}
 	var wire *jsonrpc.JSONRPCError
 	if errors.As(err, &wire) {
 		switch wire.Code {
 		case lotus.CodeMethodNotFound:
-			return jobs.Failf(jobs.Rejected, "node: %s: %w; the node is too old or the token's API differs", method, err)
+			return jobs.Failf(jobs.Rejected, "node %s: %s: %s; the node is too old or the token's API differs", e, method, why)
 		case lotus.CodeParse:
-			return jobs.Failf(jobs.Bug, "node: %s: %w", method, err)
+			return jobs.Failf(jobs.Bug, "node %s: %s: %s", e, method, why)
 		}
 	}
 	r, member := ruleFor(err)
-	fault := jobs.Failf(r.class, "node: %s: %w%s", method, err, r.advice())
+	fault := jobs.Failf(r.class, "node %s: %s: %s%s", e, method, why, r.advice())
 	return &nodeFault{fault, r.known, member}
 }
 

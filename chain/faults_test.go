@@ -83,7 +83,7 @@ func TestClassifyRecorded(t *testing.T) {
 	sentinels := []error{errInMempool, errNonceLow, errReplaced, errNotFound, errOvertaken}
 	for name, w := range want {
 		require.Contains(t, recorded, name)
-		err := classify("Method", recorded[name])
+		err := classify(Endpoint{}, "Method", recorded[name])
 		var fault *jobs.Fault
 		require.ErrorAs(t, err, &fault, name)
 		require.Equal(t, w.class, fault.Class, "%s: %s", name, fault.Text)
@@ -92,7 +92,7 @@ func TestClassifyRecorded(t *testing.T) {
 			require.Equal(t, s == w.known, errors.Is(err, s), "%s is %s", name, s)
 		}
 	}
-	require.NoError(t, classify("Method", nil))
+	require.NoError(t, classify(Endpoint{}, "Method", nil))
 }
 
 func TestClassifyUnrecorded(t *testing.T) {
@@ -107,10 +107,10 @@ func TestClassifyUnrecorded(t *testing.T) {
 		"something nobody foresaw":                                       jobs.Transient,
 	} {
 		var fault *jobs.Fault
-		require.ErrorAs(t, classify("M", plain(text)), &fault)
+		require.ErrorAs(t, classify(Endpoint{}, "M", plain(text)), &fault)
 		require.Equal(t, class, fault.Class, text)
 	}
-	require.ErrorContains(t, classify("M", &jsonrpc.RPCConnectionError{}), "transient")
+	require.ErrorContains(t, classify(Endpoint{}, "M", &jsonrpc.RPCConnectionError{}), "transient")
 }
 
 func TestExitFault(t *testing.T) {

@@ -224,12 +224,20 @@ func (u *unreachable) Error() string { return u.err.Error() }
 func (u *unreachable) Unwrap() error { return u.err }
 
 func isUnreachable(err error) bool {
-	var (
-		u    *unreachable
-		down *jsonrpc.RPCConnectionError
-		cl   *jsonrpc.ErrClient
-	)
-	return errors.As(err, &u) || errors.As(err, &down) || errors.As(err, &cl)
+	var u *unreachable
+	return errors.As(err, &u) || lotus.NoAnswer(err)
+}
+
+// noneAnswers is the fault of a question that every endpoint was asked in vain.
+func noneAnswers(away []error) error {
+	if len(away) == 1 {
+		return away[0]
+	}
+	why := make([]string, len(away))
+	for i, err := range away {
+		why[i] = jobs.TextOf(err)
+	}
+	return jobs.Failf(jobs.Transient, "no node answers: %s", strings.Join(why, "; "))
 }
 
 // tries is how often a read is asked before it fails; the poller asks again anyway.
@@ -240,22 +248,25 @@ func read[T any](ctx context.Context, n *node, method string, ask func(context.C
 	wait := n.backoff
 	for try := 1; ; try++ {
 		var (
-			out T
-			err error
+			out  T
+			away []error
 		)
-		for failed, at := range n.order(method) {
-			if out, err = once(ctx, n, at, method, ask); !isUnreachable(err) {
-				if failed > 0 {
+		for _, at := range n.order(method) {
+			answer, err := once(ctx, n, at, method, ask)
+			fault := classify(n.endpoints[at].Endpoint, method, err)
+			if !isUnreachable(err) {
+				if len(away) > 0 {
 					n.use(at, "it "+silent)
 				}
-				return out, classify(method, err)
+				return answer, fault
 			}
 			if ctx.Err() != nil {
 				return out, ctx.Err()
 			}
+			away = append(away, fault)
 		}
 		if try == tries {
-			return out, classify(method, err)
+			return out, noneAnswers(away)
 		}
 		select {
 		case <-ctx.Done():
@@ -281,7 +292,7 @@ func write[T any](ctx context.Context, n *node, method string, ask func(context.
 	if isUnreachable(err) && !n.pinned {
 		n.leave(at, "it "+silent)
 	}
-	return out, classify(method, err)
+	return out, classify(n.endpoints[at].Endpoint, method, err)
 }
 
 // once makes one call under the deadline. go-jsonrpc waits for a WebSocket's answer even after its context ended, so the answer is awaited aside.
@@ -305,9 +316,11 @@ func once[T any](ctx context.Context, n *node, at int, method string, ask func(c
 	}()
 	select {
 	case a := <-answers:
-		return a.out, a.err
+		if ctx.Err() == nil || !isUnreachable(a.err) {
+			return a.out, a.err
+		}
 	case <-ctx.Done():
-		var none T
-		return none, &unreachable{fmt.Errorf("no answer within %s: %w", n.timeout, ctx.Err())}
 	}
+	var none T
+	return none, &unreachable{fmt.Errorf("no answer within %s", n.timeout)}
 }

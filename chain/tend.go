@@ -69,13 +69,13 @@ func (c *Client) follow(ctx context.Context, e Endpoint, moved <-chan struct{}) 
 	closer, err := jsonrpc.NewMergeClient(ctx, e.notifyURL(), lotus.Namespace, []any{&notify}, e.Header(),
 		jsonrpc.WithErrors(lotus.Errors()), jsonrpc.WithNoReconnect())
 	if err != nil {
-		return fmt.Errorf("subscribe at %s: %w", e, err)
+		return fmt.Errorf("node %s: ChainNotify: %s", e, lotus.Cause(e.notifyURL(), err))
 	}
 	defer closer()
 	c.node.count("ChainNotify")
 	changes, err := notify.ChainNotify(ctx)
 	if err != nil {
-		return fmt.Errorf("subscribe at %s: %w", e, err)
+		return fmt.Errorf("node %s: ChainNotify: %s", e, lotus.Cause(e.notifyURL(), err))
 	}
 	for {
 		select {

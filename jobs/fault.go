@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -71,7 +72,16 @@ func (f *Fault) Error() string { return string(f.Class) + ": " + f.Text }
 // Failf makes a fault of a class. The text is for the operator: what happened, to
 // what, and what can be done.
 func Failf(class FaultClass, format string, args ...any) *Fault {
-	return &Fault{Class: class, Text: fmt.Errorf(format, args...).Error()}
+	return &Fault{Class: class, Text: TextOf(fmt.Errorf(format, args...))}
+}
+
+// TextOf is an error's text without the class of the fault in it, which is for the poller.
+func TextOf(err error) string {
+	var f *Fault
+	if !errors.As(err, &f) {
+		return err.Error()
+	}
+	return strings.Replace(err.Error(), f.Error(), f.Text, 1)
 }
 
 // Classify turns any error of a stage into a fault. Cancellation is not one: it
@@ -80,9 +90,7 @@ func Failf(class FaultClass, format string, args ...any) *Fault {
 func Classify(ctx context.Context, err error) (f *Fault, ok bool) {
 	if errors.As(err, &f) {
 		c := *f
-		if text := err.Error(); text != f.Error() {
-			c.Text = text
-		}
+		c.Text = TextOf(err)
 		return &c, true
 	}
 	if ctx.Err() != nil || errors.Is(err, context.Canceled) {

@@ -97,7 +97,7 @@ func TestAFailedSelfCheckMakesNoReplica(t *testing.T) {
 		prover.failAt = at
 		res, err := jobs.RowOf(jobs.TreeRC).Do(t.Context(), env, r)
 		require.Nil(t, res)
-		requireFault(t, err, jobs.Input, fmt.Sprintf("self-check %d of 3: input: an opening does not fit", at))
+		requireFault(t, err, jobs.Input, fmt.Sprintf("self-check %d of 3: an opening does not fit", at))
 		require.Equal(t, jobs.SDR, jobs.RowOf(jobs.TreeRC).InputFrom, "what is made again")
 	}
 	env, r, prover, _ := scene(t)

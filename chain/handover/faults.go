@@ -12,14 +12,12 @@ import (
 
 // fault says what went wrong at a prover and what mends it. All of it is transient: a person mends it there, and the next try goes on.
 func (p *prover) fault(method string, err error) error {
-	return jobs.Failf(jobs.Transient, "%s at %s: %s: %w%s", p, p.endpoint, method, err, p.advice(err))
+	return jobs.Failf(jobs.Transient, "%s at %s: %s: %s%s", p, p.endpoint, method, lotus.Cause(p.endpoint.URL, err), p.advice(err))
 }
 
 func (p *prover) advice(err error) string {
 	var (
 		wire    *jsonrpc.JSONRPCError
-		down    *jsonrpc.RPCConnectionError
-		client  *jsonrpc.ErrClient
 		refused = strings.Contains(err.Error(), "401 Unauthorized") || strings.Contains(err.Error(), "missing permission")
 	)
 	switch {
@@ -29,7 +27,7 @@ func (p *prover) advice(err error) string {
 		return "; put a token of this miner with permission admin into handover.api: lotus-miner auth create-token --perm admin"
 	case errors.As(err, &wire) && wire.Code == lotus.CodeMethodNotFound:
 		return "; it is too old, or another program than handover.to says"
-	case errors.As(err, &down), errors.As(err, &client):
+	case lotus.NoAnswer(err):
 		return "; start it, or correct handover.api"
 	}
 	return ""

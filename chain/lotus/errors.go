@@ -1,7 +1,12 @@
 package lotus
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
 
 	"github.com/filecoin-project/go-jsonrpc"
 )
@@ -43,4 +48,49 @@ func Errors() jsonrpc.Errors {
 	errs := jsonrpc.NewErrors()
 	errs.Register(CodeExecutionReverted, new(*ExecutionReverted))
 	return errs
+}
+
+// connectionLost is all that go-jsonrpc says of a WebSocket that closed under a call.
+var connectionLost = new(jsonrpc.RPCConnectionError).Error()
+
+// NoAnswer tells whether a call failed on the way, so that nothing is known of what was done, and not by the word of who was asked.
+func NoAnswer(err error) bool {
+	var (
+		down *jsonrpc.RPCConnectionError
+		cl   *jsonrpc.ErrClient
+	)
+	return errors.As(err, &down) || errors.As(err, &cl)
+}
+
+// Cause is what went wrong with a call to address: the cause alone, where go-jsonrpc and the packages under it tell of each step that led there, and
+// name the address again.
+func Cause(address string, err error) string {
+	var (
+		op   *net.OpError
+		call *os.SyscallError
+		post *url.Error
+	)
+	if errors.As(err, &op) && (op.Addr == nil || strings.Contains(address, op.Addr.String())) { // an address that is not known yet tells something
+		if errors.As(op, &call) {
+			return call.Err.Error()
+		}
+		return op.Err.Error()
+	}
+	if errors.As(err, &post) {
+		return post.Err.Error()
+	}
+	switch text := err.Error(); {
+	case text == connectionLost:
+		return "the connection was lost"
+	case strings.HasPrefix(text, "cannot dial address "):
+		for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+			text = inner.Error()
+		}
+		return text
+	default:
+		for _, step := range []string{"RPC client error: ", "sendRequest failed: ", "request failed, "} {
+			text = strings.TrimPrefix(text, step)
+		}
+		return text
+	}
 }

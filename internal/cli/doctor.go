@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/jobs"
 )
 
 // What a finding says. Only a failed one keeps sectors from being sealed.
@@ -85,7 +86,7 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 	c, err := a.joinAs(joinCtx, &quiet)
 	cancel()
 	if err != nil {
-		d.fail("redis", "start Redis, or set redis.url: lpseal config view --origin", "%s", err)
+		d.fail("redis", "start Redis, or set redis.url: lpseal config view --origin", "%w", err)
 	} else {
 		defer c.close()
 		d.cluster = c
@@ -110,11 +111,11 @@ func (d *diagnosis) ok(check, format string, args ...any) {
 }
 
 func (d *diagnosis) warn(check, fix, format string, args ...any) {
-	d.Findings = append(d.Findings, finding{check, warned, fmt.Sprintf(format, args...), fix})
+	d.Findings = append(d.Findings, finding{check, warned, jobs.TextOf(fmt.Errorf(format, args...)), fix})
 }
 
 func (d *diagnosis) fail(check, fix, format string, args ...any) {
-	d.Findings = append(d.Findings, finding{check, failed, fmt.Sprintf(format, args...), fix})
+	d.Findings = append(d.Findings, finding{check, failed, jobs.TextOf(fmt.Errorf(format, args...)), fix})
 }
 
 func (d *diagnosis) count(status string) (n int) {

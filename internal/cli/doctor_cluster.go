@@ -36,7 +36,7 @@ func (d *doctor) redis(ctx context.Context) {
 	}
 	servers, err := d.store.Servers(ctx)
 	if err != nil {
-		d.fail("redis", "", "%s", err)
+		d.fail("redis", "", "%w", err)
 		return
 	}
 	for _, s := range servers {
@@ -50,7 +50,7 @@ func (d *doctor) redis(ctx context.Context) {
 	for range 9 {
 		start := time.Now()
 		if err := d.rdb.Ping(ctx).Err(); err != nil {
-			d.fail("redis", "", "ping: %s", err)
+			d.fail("redis", "", "ping: %w", err)
 			return
 		}
 		trips = append(trips, time.Since(start))
@@ -74,13 +74,13 @@ const (
 func (d *doctor) chain(ctx context.Context) (s surroundings) {
 	node, err := d.connect(ctx, nil)
 	if err != nil {
-		d.fail("chain", "set FULLNODE_API_INFO as for lotus, chain.network and miners; lotus sync status", "%s", err)
+		d.fail("chain", "set FULLNODE_API_INFO as for lotus, chain.network and miners; lotus sync status", "%w", err)
 		return s
 	}
 	defer node.Close()
 	network, err := node.Network(ctx)
 	if err != nil {
-		d.fail("chain", "", "%s", err)
+		d.fail("chain", "", "%w", err)
 		return s
 	}
 	s.network = network
@@ -91,13 +91,13 @@ func (d *doctor) chain(ctx context.Context) (s surroundings) {
 	for _, m := range d.cfg.Miners {
 		info, err := node.Miner(ctx, abi.ActorID(m.ID))
 		if err != nil {
-			d.fail("chain", "lotus state miner-info "+m.ID.String(), "miner %s: %s", m.ID, err)
+			d.fail("chain", "lotus state miner-info "+m.ID.String(), "miner %s: %w", m.ID, err)
 			continue
 		}
 		s.add(info.SealProof)
 		sender, err := node.Sender(ctx, abi.ActorID(m.ID))
 		if err != nil {
-			d.fail("chain", "lotus wallet list; lotus-miner actor control list", "%s", err)
+			d.fail("chain", "lotus wallet list; lotus-miner actor control list", "%w", err)
 			continue
 		}
 		d.ok("chain", "miner %s has sectors of %s; %s pays for its messages", m.ID, info.SectorSize.ShortString(), sender)
@@ -112,7 +112,7 @@ func (d *doctor) network(ctx context.Context, node *chain.Client, network jobs.N
 	age, err := node.HeadAge(ctx)
 	switch behind := age / max(network.BlockDelay, time.Second); {
 	case err != nil:
-		d.fail("chain", "", "%s", err)
+		d.fail("chain", "", "%w", err)
 	case behind >= lost:
 		d.fail("chain", "lotus sync wait", "the node is out of sync: its head is %s old", age.Round(time.Second))
 	case behind >= lagging:
@@ -126,12 +126,12 @@ func (d *doctor) network(ctx context.Context, node *chain.Client, network jobs.N
 func (d *doctor) servers(ctx context.Context) {
 	workers, err := d.store.Workers(ctx)
 	if _, err = sectors.Unread(err); err != nil {
-		d.fail("workers", "", "%s", err)
+		d.fail("workers", "", "%w", err)
 		return
 	}
 	load, err := d.queues.Load(ctx)
 	if err != nil {
-		d.fail("workers", "", "%s", err)
+		d.fail("workers", "", "%w", err)
 		return
 	}
 	served, classes := map[string]bool{}, map[jobs.Class]bool{}

@@ -21,7 +21,7 @@ func (d *doctor) handover(ctx context.Context) {
 	}
 	h, err := handover.New(to, d.cfg.Handover.API.Reveal())
 	if err != nil {
-		d.fail("prover", "lpseal config view --origin", "%s", err)
+		d.fail("prover", "lpseal config view --origin", "%w", err)
 		return
 	}
 	for _, m := range d.cfg.Miners {
@@ -31,7 +31,7 @@ func (d *doctor) handover(ctx context.Context) {
 				continue // a finding of its own; or nothing is stored there
 			}
 			if by, err := h.Attached(ctx, abi.ActorID(m.ID), p.ID); err != nil {
-				d.fail("prover", "attach "+configured.Dir+" where the sectors of "+m.ID.String()+" are proven", "%s", err)
+				d.fail("prover", "attach "+configured.Dir+" where the sectors of "+m.ID.String()+" are proven", "%w", err)
 			} else {
 				d.ok("prover", "%s has %s attached for miner %s", by, configured.Dir, m.ID)
 			}
@@ -51,13 +51,13 @@ func (d *doctor) numbers(ctx context.Context, h *handover.Handover, m configs.Mi
 	}
 	reserved, err := h.Reserved(ctx, abi.ActorID(m.ID))
 	if err != nil {
-		d.fail("prover", "", "%s", err)
+		d.fail("prover", "", "%w", err)
 		return
 	}
 	for _, r := range m.Ranges {
 		free, err := bitfield.SubtractBitField(r.Bits(), reserved)
 		if err != nil {
-			d.fail("prover", "", "sector numbers of %s: %s", m.ID, err)
+			d.fail("prover", "", "sector numbers of %s: %w", m.ID, err)
 			return
 		}
 		if count, err := free.Count(); err != nil || count > 0 {

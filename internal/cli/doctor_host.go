@@ -49,7 +49,7 @@ func (d *doctor) cpu() {
 func (d *doctor) lanes(s surroundings) {
 	var err error
 	if s.figures, err = figures.Load(d.cfg.Host.StateDir); err != nil {
-		d.warn("lanes", "lpseal bench seal", "%s", err)
+		d.warn("lanes", "lpseal bench seal", "%w", err)
 	}
 	s.capacity = d.capacity()
 	for _, l := range d.cfg.Worker.Lanes {
@@ -67,11 +67,11 @@ func (d *doctor) lanes(s surroundings) {
 		}
 		for _, proof := range s.proofs {
 			if err := worker.Unable(declared, s.capacity, proof, true); err != nil {
-				d.fail("lanes", "give the lane to a larger host; host.memory and host.cores bound what is used", "%s", err)
+				d.fail("lanes", "give the lane to a larger host; host.memory and host.cores bound what is used", "%w", err)
 			}
 		}
 		if err := blind(declared); err != nil {
-			d.fail("lanes", "FFI_GPU=cuda make build-ffi", "%s", err)
+			d.fail("lanes", "FFI_GPU=cuda make build-ffi", "%w", err)
 		}
 		if makesSNARKs(declared) {
 			d.parameters(name, s)
@@ -108,7 +108,7 @@ func (d *doctor) aggregation(s surroundings) {
 			err = dir.Usable(s.network.Name, params.Aggregating(size))
 		}
 		if err != nil {
-			d.warn("chain", "docs/how-to/ffi.md, Aggregates; or set chain.aggregate: off", "a scheduler on this host sends proofs one by one, for it cannot join them: %s", reason(err))
+			d.warn("chain", "docs/how-to/ffi.md, Aggregates; or set chain.aggregate: off", "a scheduler on this host sends proofs one by one, for it cannot join them: %w", err)
 			return
 		}
 	}
@@ -147,7 +147,7 @@ func (d *doctor) paths(s surroundings) {
 	for _, configured := range d.cfg.Worker.Paths {
 		p, err := files.OpenPath(configured.Dir)
 		if err != nil {
-			d.fail("paths", "lpseal storage attach "+configured.Dir, "%s", err)
+			d.fail("paths", "lpseal storage attach "+configured.Dir, "%w", err)
 			continue
 		}
 		if p.CanSeal {

@@ -116,11 +116,7 @@ func report(w io.Writer, err error) {
 			fmt.Fprintf(w, "lpseal: %s\n", p)
 		}
 	} else {
-		text := err.Error()
-		if fault := (*jobs.Fault)(nil); errors.As(err, &fault) {
-			text = strings.TrimPrefix(text, string(fault.Class)+": ") // it is for the poller
-		}
-		for line := range strings.SplitSeq(text, "\n") {
+		for line := range strings.SplitSeq(jobs.TextOf(err), "\n") {
 			fmt.Fprintf(w, "lpseal: %s\n", line)
 		}
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -93,17 +92,8 @@ func parametersLack(ctx context.Context, dir params.Dir, proofs []abi.Registered
 	}
 	for _, size := range sizes {
 		if err := check(ctx, size); err != nil {
-			return reason(err)
+			return jobs.TextOf(err)
 		}
 	}
 	return ""
-}
-
-// reason is an error without the class of its fault.
-func reason(err error) string {
-	var fault *jobs.Fault
-	if errors.As(err, &fault) {
-		return fault.Text
-	}
-	return err.Error()
 }
