@@ -333,9 +333,10 @@ func TestManyPackAtATime(t *testing.T) {
 	p.eachOnce(t, 24)
 }
 
-// before runs something once, before the n-th command.
+// before runs something before the n-th command, once or before each one from there on.
 type before struct {
 	left atomic.Int64
+	each bool
 	run  func()
 }
 
@@ -356,7 +357,7 @@ func (b *before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 func (b *before) step() {
-	if b.left.Add(-1) == 0 {
+	if left := b.left.Add(-1); left == 0 || left < 0 && b.each {
 		b.run()
 	}
 }
@@ -364,16 +365,22 @@ func (b *before) step() {
 // interrupted has a scheduler do something while another packs all at once before its n-th command, and tells whether there was an n-th.
 func (p *pipeline) interrupted(t *testing.T, n int64, do func(*scheduler.Scheduler)) bool {
 	t.Helper()
-	rdb := p.another()
 	hook := &before{run: func() { assert.NoError(t, p.PackDeals(p.ctx)) }}
 	hook.left.Store(n)
+	do(p.hooked(t, hook))
+	return hook.left.Load() <= 0
+}
+
+// hooked is one more scheduler, whose commands pass a hook.
+func (p *pipeline) hooked(t *testing.T, hook redis.Hook) *scheduler.Scheduler {
+	t.Helper()
+	rdb := p.another()
 	rdb.(*redis.Client).AddHook(hook)
 	s, err := scheduler.New(scheduler.Options{
 		Store: sectors.New(rdb), Queues: queue.New(rdb), Chain: p.chain, Policy: p.policy, Clock: p.clock, Name: "first", Log: quiet,
 	})
 	require.NoError(t, err)
-	do(s)
-	return hook.left.Load() <= 0
+	return s
 }
 
 // rivals are two deals for one allocation that came at the same moment, so that neither saw the other.
@@ -439,6 +446,51 @@ func TestOneAllocationIsPackedOrAddedOnce(t *testing.T) {
 		}
 		require.NoError(t, p.PackDeals(p.ctx))
 		require.Equal(t, 1, p.claimants(t, piece), "command %d", n)
+	}
+}
+
+// Of two operators who add a sector for the same one gets it, however far the first is when the second begins: from there they keep step, command by command.
+func TestOneAllocationIsAddedOnce(t *testing.T) {
+	t.Parallel()
+	piece := dealOf(t, "a").Piece
+	piece.Allocation = &jobs.Allocation{Client: 1001, ID: 7}
+	req := scheduler.Request{Miner: miner, Pieces: []jobs.Piece{piece}}
+	for n := int64(1); ; n++ {
+		p := startMini(t)
+		meet, annEnded, bobEnded := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		var ann, bob error
+		second := &before{each: true, run: func() {
+			select {
+			case meet <- struct{}{}:
+			case <-annEnded:
+			}
+		}}
+		second.left.Store(1)
+		other := p.hooked(t, second)
+		begin := sync.OnceFunc(func() {
+			go func() {
+				defer close(bobEnded)
+				_, bob = other.Add(p.ctx, req, "bob")
+			}()
+		})
+		first := &before{each: true, run: func() {
+			begin()
+			select {
+			case <-meet:
+			case <-bobEnded:
+			}
+		}}
+		first.left.Store(n)
+		_, ann = p.hooked(t, first).Add(p.ctx, req, "ann")
+		if close(annEnded); first.left.Load() > 0 {
+			require.NoError(t, ann)
+			return
+		}
+		<-bobEnded
+		require.NotEqual(t, ann == nil, bob == nil, "command %d: %v, %v", n, ann, bob)
+		require.Equal(t, 1, p.claimants(t, piece), "command %d", n)
+		_, err := p.Add(p.ctx, req, "cid")
+		require.ErrorContains(t, err, "has it already for the same allocation or deal", "nobody keeps the way shut")
 	}
 }
 

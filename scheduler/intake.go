@@ -10,6 +10,7 @@ import (
 
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
 
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -34,8 +35,14 @@ type Request struct {
 
 // Add checks a request against the miner on chain and writes the sectors' records,
 // which the scheduler then finds. by names who asked, for the log. Sectors made
-// before an error are returned with it.
+// before an error are returned with it. Of several requests for one allocation or deal that
+// come at a time one is granted, and the others are told why not.
 func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Record, error) {
+	done, err := s.turn(ctx, req.Pieces)
+	if err != nil {
+		return nil, fmt.Errorf("add: %w", err)
+	}
+	defer done(context.WithoutCancel(ctx))
 	onChain, err := s.check(ctx, &req)
 	if err != nil {
 		return nil, fmt.Errorf("add: %w", err)
@@ -73,6 +80,22 @@ func (s *Scheduler) Add(ctx context.Context, req Request, by string) ([]*jobs.Re
 		made = append(made, r)
 	}
 	return made, nil
+}
+
+// turn keeps requests apart that may want the same: each of two that write at a time what they
+// want, and look then who else does, would see the other and give way. done lets the next one.
+func (s *Scheduler) turn(ctx context.Context, pieces []jobs.Piece) (done func(context.Context), err error) {
+	var claiming []cid.Cid
+	for _, p := range pieces {
+		if p.Claims() && p.CID.Defined() {
+			claiming = append(claiming, p.CID)
+		}
+	}
+	done, ok, err := s.store.TakeTurn(ctx, claiming)
+	if err == nil && !ok {
+		err = jobs.Failf(jobs.Transient, "a sector for the same pieces is being added this moment; look for it with lpseal pieces find, or try again in a minute")
+	}
+	return done, err
 }
 
 // number gives sector numbers that nobody used.
@@ -161,6 +184,12 @@ func (s *Scheduler) unclaimed(ctx context.Context, pieces []jobs.Piece, this job
 // uncontested refuses what [Scheduler.unclaimed] does, and a deal for the same that is on its
 // way into another sector. Whoever asks after it has written that it wants the pieces sees all
 // who wrote before: of two that want one allocation at a time, one gives way at least.
+//
+// What a deal wants that this lpseal cannot read is not seen, and one such deal must not stop
+// all others. Only a newer scheduler puts it into a sector. It looks after it wrote, too, and a
+// sector that is written is seen; should it have looked just before this one was written, both
+// are sealed, and the one that commits second is held, so that it can be released as plain data
+// (sectors release --drop-deals): no deposit is lost.
 func (s *Scheduler) uncontested(ctx context.Context, pieces []jobs.Piece, this jobs.SectorID) error {
 	if !slices.ContainsFunc(pieces, func(p jobs.Piece) bool { return p.Claims() }) {
 		return nil

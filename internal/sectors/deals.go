@@ -194,15 +194,19 @@ func (s *Store) CloseDeal(ctx context.Context, id string) error {
 // indexDeal puts a deal where it is looked for, if it is not there, and counts it then. made
 // says that its sector has a record.
 func (s *Store) indexDeal(ctx context.Context, d *Deal, made bool) (int, error) {
-	index := dealsKey
+	added, err := s.rdb.ZAddNX(ctx, d.index(made), redis.Z{Score: millis(d.Received), Member: d.ID}).Result()
+	return int(added), err
+}
+
+// index is where a deal is looked for.
+func (d *Deal) index(made bool) string {
 	switch {
 	case d.Refused != "":
-		index = refusedDealsKey
+		return refusedDealsKey
 	case d.Sector != nil && made:
-		index = packedDealsKey
+		return packedDealsKey
 	}
-	added, err := s.rdb.ZAddNX(ctx, index, redis.Z{Score: millis(d.Received), Member: d.ID}).Result()
-	return int(added), err
+	return dealsKey
 }
 
 // moveDealScript swaps the sector of a deal. The answer repeats itself.
@@ -289,7 +293,7 @@ func (s *Store) ReopenDeal(ctx context.Context, d *Deal) (*Deal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reopen deal %s: %w", d.ID, err)
 	}
-	for _, index := range []string{packedDealsKey, refusedDealsKey} {
+	for _, index := range []string{packedDealsKey, refusedDealsKey} { // until then, or a sweep, it is listed there as one that waits
 		if err := s.rdb.ZRem(ctx, index, d.ID).Err(); err != nil {
 			return nil, fmt.Errorf("reopen deal %s: %w", d.ID, err)
 		}
@@ -346,7 +350,8 @@ func parsePlan(sector jobs.SectorID, text string) (*jobs.Plan, error) {
 	return &p, nil
 }
 
-// mendDeals puts deals back into their indexes.
+// mendDeals puts deals back into their indexes, and takes them out of the lists that they left:
+// who reopened one may have been cut off. Among the open ones they stay, for whoever packs to see.
 func (s *Store) mendDeals(ctx context.Context, ids []string, m *Mended) error {
 	for _, id := range ids {
 		m.Looked++
@@ -373,6 +378,16 @@ func (s *Store) mendDeals(ctx context.Context, ids []string, m *Mended) error {
 			return err
 		}
 		m.Deals += added
+		for _, index := range []string{packedDealsKey, refusedDealsKey} {
+			if index == d.index(made == 1) {
+				continue
+			}
+			left, err := s.rdb.ZRem(ctx, index, id).Result()
+			if err != nil {
+				return err
+			}
+			m.Deals += int(left)
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/internal/sectors"
@@ -152,6 +153,12 @@ func testReopenedDeals(b *bench) {
 	require.NoError(b, b.store.CloseDeal(b.ctx, "x"))
 	before, err := b.store.Deal(b.ctx, "x")
 	require.NoError(b, err)
+	reopen()
+	for _, left := range []string{"lpseal:deals:packed", "lpseal:deals:refused"} { // who reopened it was cut off
+		require.NoError(b, b.rdb.ZAdd(b.ctx, left, redis.Z{Member: "x"}).Err())
+	}
+	require.Equal(b, 2, b.sweep().Deals)
+	require.Zero(b, b.sweep().Deals)
 	reopen()
 	ok, err = b.store.AssignDeal(b.ctx, "x", sector(2))
 	require.NoError(b, err)

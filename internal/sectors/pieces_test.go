@@ -1,9 +1,11 @@
 package sectors_test
 
 import (
+	"context"
 	"crypto/sha256"
 
 	commcid "github.com/filecoin-project/go-fil-commcid"
+	"github.com/ipfs/go-cid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/internal/sectors"
@@ -52,4 +54,40 @@ func testPieces(b *bench) {
 	require.ErrorAs(b, err, &unreadable)
 	require.Equal(b, []jobs.SectorID{sector(9)}, unreadable.IDs)
 	require.Len(b, found, 1, "one that cannot be read hides no other")
+}
+
+func testTurns(b *bench) {
+	x, y, z := b.piece("x").CID, b.piece("y").CID, b.piece("z").CID
+	take := func(pieces ...cid.Cid) (done func(context.Context), ok bool) {
+		done, ok, err := b.store.TakeTurn(b.ctx, pieces)
+		require.NoError(b, err)
+		return done, ok
+	}
+	first, ok := take(x, y, x)
+	require.True(b, ok, "one order may name a piece twice")
+	for _, pieces := range [][]cid.Cid{{x}, {z, y}, {y, z}} {
+		_, ok := take(pieces...)
+		require.False(b, ok)
+	}
+	other, ok := take(z)
+	require.True(b, ok, "who had no turn keeps nobody waiting")
+	left, err := b.rdb.PTTL(b.ctx, "lpseal:turn:"+x.String()).Result()
+	require.NoError(b, err)
+	require.Positive(b, left, "it ends when its process dies")
+
+	require.NoError(b, b.rdb.Del(b.ctx, "lpseal:turn:"+x.String()).Err()) // a minute passed
+	next, ok := take(x)
+	require.True(b, ok)
+	first(b.ctx)
+	_, ok = take(x)
+	require.False(b, ok, "an ended turn ends nobody else's")
+	_, ok = take(y)
+	require.True(b, ok)
+	next(b.ctx)
+	other(b.ctx)
+	_, ok = take(x, z)
+	require.True(b, ok)
+	none, ok := take()
+	require.True(b, ok)
+	none(b.ctx)
 }

@@ -59,6 +59,7 @@ var conformance = []struct {
 	{"numbers are the lowest free ones and never come twice", testNumbers},
 	{"many who allocate at a time get different numbers", testNumbersRace},
 	{"pieces are found in their sectors", testPieces},
+	{"of orders for one piece one has its turn", testTurns},
 	{"a deal is remembered once and is in one sector", testDeals},
 	{"a deal that cannot be parsed hides no other", testUnreadableDeals},
 	{"a deal waits again by order", testReopenedDeals},

@@ -22,7 +22,7 @@ type Mended struct {
 	Names  int // journal entries missing in their index
 	Pieces int // sectors missing under one of their pieces
 	Batch  int // open batches missing in theirs
-	Deals  int // deals without a sector's record missing among the open ones
+	Deals  int // deals missing in the index where they are looked for, or left in another
 	// Unreadable records, batches and deals are left alone; reading them names them.
 	Unreadable int
 }
