@@ -39,6 +39,10 @@ func TestSeparateProcesses(t *testing.T) {
 	ids := strings.Fields(c.lpseal("sectors", "add", data) + c.lpseal("sectors", "pledge", "--count", "2"))
 	require.Len(t, ids, 4)
 	require.NoError(t, c.daemon("h2-gpu").stop(syscall.SIGTERM), "a drained worker ends well")
+	proven := map[string]bool{} // on a busy machine, class b may have come to a first c2
+	for _, name := range ids {
+		proven[name] = c.record(sector(t, name)).Stage(jobs.C2).State == jobs.Done
+	}
 	c.alive(5)
 	c.until("all to be committed", func() bool {
 		var list struct{ States map[string]int }
@@ -48,9 +52,10 @@ func TestSeparateProcesses(t *testing.T) {
 
 	var got []byte
 	for i, name := range ids {
-		id, err := jobs.ParseSectorID(name)
-		require.NoError(t, err)
-		require.Equal(t, "gpu.any.a", c.record(id).Stage(jobs.C2).Queue, "class b was stopped before its first c2")
+		id := sector(t, name)
+		if !proven[name] {
+			require.Equal(t, "gpu.any.a", c.record(id).Stage(jobs.C2).Queue, "class b was stopped before this c2")
+		}
 		c.sentOnce(id, 1)
 		require.Contains(t, get(t, pages), name)
 		if i < 2 {
@@ -73,6 +78,13 @@ func TestSeparateProcesses(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, live, "who ends says good-bye")
 	require.Empty(t, c.processes(), "SIGTERM leaves no process")
+}
+
+func sector(t testing.TB, name string) jobs.SectorID {
+	t.Helper()
+	id, err := jobs.ParseSectorID(name)
+	require.NoError(t, err)
+	return id
 }
 
 // daemon finds one by name.
