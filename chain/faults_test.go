@@ -87,7 +87,7 @@ func TestClassifyRecorded(t *testing.T) {
 		var fault *jobs.Fault
 		require.ErrorAs(t, err, &fault, name)
 		require.Equal(t, w.class, fault.Class, "%s: %s", name, fault.Text)
-		require.Contains(t, fault.Text, recorded[name].Error(), "the node's own words are kept")
+		require.Contains(t, fault.Text, lotus.Cause("", recorded[name]), "the node's own words are kept")
 		for _, s := range sentinels {
 			require.Equal(t, s == w.known, errors.Is(err, s), "%s is %s", name, s)
 		}

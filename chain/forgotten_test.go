@@ -130,7 +130,7 @@ func TestForgottenMessagesAreNotListed(t *testing.T) {
 	}
 	_, err := shared.Delete(t.Context(), "message/b-2/1", shared.entries["message/b-2/1"])
 	require.NoError(t, err)
-	require.Equal(t, []string{"message/b-1/1", "message/b-2/1"}, list(), "the disk has what Redis lost")
+	require.Equal(t, []string{"message/b-2/1", "message/b-1/1"}, list(), "the disk has what Redis lost")
 	n, err := other.Forget(t.Context(), left(1, 2))
 	require.NoError(t, err)
 	require.Equal(t, 3, n, "message and claims")

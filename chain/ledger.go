@@ -309,7 +309,7 @@ func sorted(all []Tracked) []Tracked {
 		case a.Waits():
 			return cmp.Or(cmp.Compare(a.Sender, b.Sender), cmp.Compare(a.Nonce, b.Nonce), cmp.Compare(a.Key, b.Key))
 		}
-		return cmp.Or(cmp.Compare(b.Settled, a.Settled), cmp.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(b.Settled, a.Settled), cmp.Compare(a.Sender, b.Sender), cmp.Compare(b.Nonce, a.Nonce), cmp.Compare(a.Key, b.Key))
 	})
 }
 

@@ -62,14 +62,19 @@ func MaxProveCommit(delay abi.ChainEpoch) abi.ChainEpoch { return 30*builtin.Epo
 const landingMargin = 240
 
 // Expirations bounds the expiration of a sector that is pre-committed at head: what the
-// miner actor accepts at whatever epoch the proof may then land, narrowed by the terms.
+// miner actor accepts at whatever epoch the messages may then land, narrowed by the terms.
 // There is none if soonest is above latest.
+//
+// The message may be executed at an epoch before head: a node's mempool is behind its chain
+// for a moment, another node is epochs behind, and a reorganisation takes the head back. The
+// longest life is counted from the earliest that the chain can fall back to.
 func (t Terms) Expirations(head, delay abi.ChainEpoch) (soonest, latest abi.ChainEpoch) {
 	soonest = head + landingMargin + MaxProveCommit(delay) + max(miner.MinSectorExpiration, t.LifeMin)
-	latest = head + miner.MaxSectorExpirationExtension
+	earliest := head - miner.ChainFinality
+	latest = earliest + miner.MaxSectorExpirationExtension
 	if t.LifeMax != 0 {
 		// The proof lands after the challenge delay, and the life counts from there.
-		latest = min(latest, head+delay+t.LifeMax)
+		latest = min(latest, earliest+delay+t.LifeMax)
 	}
 	return max(soonest, t.End), latest
 }

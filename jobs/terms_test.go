@@ -27,7 +27,8 @@ func TestExpiration(t *testing.T) {
 		head    = 1_000_000
 		delay   = 150
 		lowest  = head + 240 + 30*day + delay + 180*day
-		highest = head + 1278*day
+		reorg   = 900
+		highest = head - reorg + 1278*day
 	)
 	for _, c := range []struct {
 		terms        Terms
@@ -39,7 +40,7 @@ func TestExpiration(t *testing.T) {
 		{Terms{}, highest + 1, highest},
 		{Terms{LifeMin: 200 * day}, head, lowest + 20*day},
 		{Terms{LifeMin: 100 * day}, head, lowest},
-		{Terms{LifeMax: 300 * day}, 0, head + delay + 300*day},
+		{Terms{LifeMax: 300 * day}, 0, head - reorg + delay + 300*day},
 		{Terms{LifeMax: 2000 * day}, 0, highest},
 		{Terms{End: lowest + 9}, head, lowest + 9},
 		{Terms{LifeMin: 200 * day, LifeMax: 300 * day}, head + 250*day, head + 250*day},

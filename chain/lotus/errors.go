@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/filecoin-project/go-jsonrpc"
@@ -91,6 +92,19 @@ func Cause(address string, err error) string {
 		for _, step := range []string{"RPC client error: ", "sendRequest failed: ", "request failed, "} {
 			text = strings.TrimPrefix(text, step)
 		}
-		return text
+		return oneLine(text)
 	}
+}
+
+// executionError is how Lotus tells of a message that failed when it was tried: the exit code, then a line for each actor, the one that failed first.
+var executionError = regexp.MustCompile(`(?s)^message execution failed \(exit=\[([^]]*)\], vm error=\[message failed with backtrace:\n(.*?)\n? ?\(RetCode=\d+\)\]\)$`)
+
+var frameNumber = regexp.MustCompile(`(?m)^\d\d: `)
+
+// oneLine is a node's text on one line, an execution's without its frame.
+func oneLine(text string) string {
+	if m := executionError.FindStringSubmatch(text); m != nil {
+		text = fmt.Sprintf("message execution failed: %s: %s", m[1], frameNumber.ReplaceAllString(m[2], ""))
+	}
+	return strings.Join(strings.Fields(text), " ")
 }

@@ -78,5 +78,14 @@ func TestCause(t *testing.T) {
 	word := &jsonrpc.JSONRPCError{Code: lotus.CodeError, Message: "actor not found"}
 	require.Equal(t, "actor not found", lotus.Cause("http://127.0.0.1:1", word))
 	require.False(t, lotus.NoAnswer(word))
+
+	// As a Lotus node v1.36.2 said it of a pre-commit and of a transfer.
+	for text, want := range map[string]string{
+		"message execution failed (exit=[ErrIllegalArgument(16)], vm error=[message failed with backtrace:\n00: f01000 (method 28) -- unsupported seal proof type 8 (16)\n (RetCode=16)])":                                "message execution failed: ErrIllegalArgument(16): f01000 (method 28) -- unsupported seal proof type 8 (16)",
+		"message execution failed (exit=[SysErrInsufficientFunds(6)], vm error=[message failed with backtrace:\n--> caused by: send::send -- sender does not have funds (5: insufficient funds)\n (RetCode=6)])":          "message execution failed: SysErrInsufficientFunds(6): --> caused by: send::send -- sender does not have funds (5: insufficient funds)",
+		"message execution failed (exit=[ErrNotFound(17)], vm error=[message failed with backtrace:\n00: f06 (method 9) -- no such allocation (17)\n01: f01000 (method 34) -- claiming allocations (17)\n (RetCode=17)])": "message execution failed: ErrNotFound(17): f06 (method 9) -- no such allocation (17) f01000 (method 34) -- claiming allocations (17)",
+	} {
+		require.Equal(t, want, lotus.Cause("http://127.0.0.1:1", &lotus.ExecutionReverted{Message: text}))
+	}
 	require.False(t, lotus.NoAnswer(errors.New("of somebody else")))
 }

@@ -8,8 +8,11 @@ const Mainnet = "mainnet"
 // PrintAddressesOf makes addresses print as a network's own tools print them: f… on mainnet, t… on every other. Both are read everywhere. go-address keeps
 // this for the whole process, so a program calls it once, before it starts goroutines.
 func PrintAddressesOf(network string) {
-	address.CurrentNetwork = address.Testnet
+	prefix := address.Testnet
 	if network == Mainnet {
-		address.CurrentNetwork = address.Mainnet
+		prefix = address.Mainnet
+	}
+	if address.CurrentNetwork != prefix { // who asks for what is so already may do it at any time
+		address.CurrentNetwork = prefix
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/configs"
 )
 
@@ -113,7 +114,7 @@ func group(use, short string, cmds ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// load reads the configuration.
+// load reads the configuration. Addresses print from here on as on its network.
 func (a *app) load() (*configs.Loaded, error) {
 	for _, s := range a.sets {
 		key, value, ok := strings.Cut(s, "=")
@@ -122,5 +123,10 @@ func (a *app) load() (*configs.Loaded, error) {
 		}
 		a.flags[key] = value
 	}
-	return configs.Load(configs.Source{File: a.config, Flags: a.flags, Alone: a.alone})
+	loaded, err := configs.Load(configs.Source{File: a.config, Flags: a.flags, Alone: a.alone})
+	if err != nil {
+		return nil, err
+	}
+	lotus.PrintAddressesOf(loaded.Config.Chain.Network)
+	return loaded, nil
 }
