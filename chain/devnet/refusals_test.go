@@ -295,7 +295,7 @@ func TestRefusesUnknownSenders(t *testing.T) {
 	_, err = n.api.MpoolPushMessage(n.ctx, msg, nil)
 	require.ErrorContains(t, err, "mpool push: getting origin balance")
 	_, err = n.api.WalletSign(n.ctx, n.from, []byte("hello"))
-	require.ErrorContains(t, err, "key info not found")
+	require.ErrorContains(t, err, "key not found for "+n.from.String())
 	_, err = n.api.StateLookupID(n.ctx, n.from, lotus.EmptyTSK)
 	require.ErrorContains(t, err, "actor not found")
 	balance, err := n.api.WalletBalance(n.ctx, n.from)

@@ -73,7 +73,7 @@ func (a *api) key(addr address.Address) (*lotus.Key, error) {
 	}
 	key, ok := a.n.wallet[keyAddr]
 	if !ok {
-		return nil, fmt.Errorf("signing using key '%s': key info not found", keyAddr)
+		return nil, fmt.Errorf("key not found for %s", keyAddr)
 	}
 	return key, nil
 }
