@@ -149,6 +149,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 			"repeated": {{"b-1", []int{0, 1, 2}}},
 			"in part":  {{"b-1", []int{2, 0}}, {"b-2", []int{1}}},
 			"in other": {{"b-3", []int{1, 2}}, {"b-2", []int{0}}},
+			"anew":     {{"b-1", []int{3}}, {"b-2", []int{0, 1, 2}}}, // of the batch nothing is left but its name
 		} {
 			t.Run(name+", "+what, func(t *testing.T) {
 				t.Parallel()
@@ -169,9 +170,9 @@ func crashAndGoOn(t *testing.T, steps int, mode func(*chain.Config), sender addr
 	journal := newMemory()
 	crash := &crash{steps: 1 << 20, after: true}
 	dying := dial(t, node, withJournal(crashingJournal{journal, crash}), mode, func(c *chain.Config) { c.API = crashingProxy(t, node, crash) })
-	pres := preCommitsOf(t, dying, 3)
+	pres := preCommitsOf(t, dying, 4)
 	crash.arm(steps)
-	_, err := dying.SendPreCommits(t.Context(), "b-1", pres)
+	_, err := dying.SendPreCommits(t.Context(), "b-1", pres[:3])
 	require.Equal(t, crash.died(), err != nil, "%v", err)
 	requireOnce(t, journal)
 
@@ -205,11 +206,13 @@ func crashAndGoOn(t *testing.T, steps int, mode func(*chain.Config), sender addr
 		require.NoError(t, c.Tend(t.Context()))
 		advance(t, node, 9)
 	}
-	for _, r := range pres {
-		require.Equal(t, jobs.MessageConfirmed, message(t, c, r.Meaning).State, "step %d", steps)
-		on, err := c.OnChain(t.Context(), r.Seal.ID)
-		require.NoError(t, err)
-		require.NotNil(t, on.PreCommit, "step %d", steps)
+	for _, a := range next {
+		for _, i := range a.members {
+			require.Equal(t, jobs.MessageConfirmed, message(t, c, pres[i].Meaning).State, "step %d", steps)
+			on, err := c.OnChain(t.Context(), pres[i].Seal.ID)
+			require.NoError(t, err)
+			require.NotNil(t, on.PreCommit, "step %d", steps)
+		}
 	}
 	requireOnce(t, journal)
 	require.Equal(t, landedMessages(t, journal), used(t, node, sender), "the journal knows every message, step %d", steps)
