@@ -67,6 +67,7 @@ func (a *app) joinAs(ctx context.Context, cfg *configs.Config) (*cluster, error)
 	if err != nil {
 		return nil, down("start Redis, or set redis.url (lpseal config view --origin shows where it is set)", err)
 	}
+	sectors.Watch(rdb, logs.of("redis"))
 	return &cluster{cfg: cfg, logs: logs, rdb: rdb, store: sectors.New(rdb), queues: queue.New(rdb)}, nil
 }
 

@@ -44,6 +44,7 @@ func newLogs(c configs.Log, stderr io.Writer) (*logs, error) {
 	default:
 		l.handler = slog.NewTextHandler(w, all)
 	}
+	l.handler = newRepeats(l.handler)
 	quieten(levels)
 	redis.SetLogger(redisLog{l.of("redis")})
 	return l, nil

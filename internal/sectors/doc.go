@@ -15,5 +15,6 @@
 //
 // The rest of what must be agreed on lives here too: sector numbers, space on
 // paths, live workers, the poll's bucket and the journal of messages. [Connect]
-// makes the client and [Store.Check] says whether the server can be trusted.
+// makes the client, [Store.Check] says whether the server can be trusted, and [Watch]
+// has the log say when it is away.
 package sectors
