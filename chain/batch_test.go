@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -360,6 +361,41 @@ func TestAggregateIsRefused(t *testing.T) {
 			}
 			requireTogether(t, good)
 		})
+	}
+}
+
+// An aggregate that the node finds dearer than the plain proofs is not sent.
+func TestAggregateIsDearer(t *testing.T) {
+	t.Parallel()
+	node := startNode(t, func(c *devnet.Config) {
+		c.VerifyAggregate = func(context.Context, []devnet.SealInfo, []byte) error { return nil }
+	})
+	estimated := 0
+	gasLimit := regexp.MustCompile(`"GasLimit":\d+`)
+	api := altered(t, node, func(asked, answer []byte) []byte {
+		if bytes.Contains(asked, []byte(`"Filecoin.GasEstimateMessageGas"`)) && bytes.Contains(asked, []byte(`"Method":34`)) {
+			if estimated++; estimated == 2 { // after that of the plain proofs
+				return gasLimit.ReplaceAll(answer, []byte(`"GasLimit":9000000000`))
+			}
+		}
+		return answer
+	})
+	journal := newMemory()
+	c := dial(t, node, withJournal(journal), func(c *chain.Config) { c.API = api })
+	commits := preCommitted(t, node, c, 8)
+	var agg aggregator
+	sent, err := c.SendCommits(t.Context(), "b-1", commits, &agg)
+	require.NoError(t, err)
+	require.Len(t, agg.asked, 1)
+	require.Equal(t, 2, estimated)
+	all, err := chain.Ledger{Shared: journal}.Of(t.Context(), commits[0].Meaning)
+	require.NoError(t, err)
+	require.False(t, all[0].Aggregate)
+	require.Equal(t, requireTogether(t, sent), all[0].CID)
+	require.Less(t, all[0].GasLimit, int64(9_000_000_000))
+	advance(t, node, 8)
+	for _, r := range commits {
+		require.Equal(t, jobs.MessageConfirmed, message(t, c, r.Meaning).State)
 	}
 }
 

@@ -225,3 +225,20 @@ func TestAMessageSettledBeforeItIsPushedAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, sent, again)
 }
+
+// What one of our messages changed is seen as soon as it is settled, though nobody asks for the message.
+func TestOnChainFollowsWhatLanded(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(newMemory()))
+	commits := preCommitted(t, node, c, 1)
+	on, err := c.OnChain(t.Context(), commits[0].Seal.ID)
+	require.NoError(t, err)
+	require.NotNil(t, on.PreCommit)
+	_, err = c.SendCommits(t.Context(), "b-1", commits, nil)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	on, err = c.OnChain(t.Context(), commits[0].Seal.ID)
+	require.NoError(t, err)
+	require.NotNil(t, on.Sector)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -224,4 +225,54 @@ func TestSignedAfterItsNonceWasUsed(t *testing.T) {
 	require.True(t, allThere(t, c, pres))
 	requireOnce(t, journal)
 	require.EqualValues(t, 2, used(t, node, controlKey))
+}
+
+// written does something once a journal wrote a key.
+type written struct {
+	chain.Journal
+	prefix string
+	do     func()
+}
+
+func (w written) Swap(ctx context.Context, key string, old, next []byte) (bool, error) {
+	ok, err := w.Journal.Swap(ctx, key, old, next)
+	if ok && strings.HasPrefix(key, w.prefix) {
+		w.do()
+	}
+	return ok, err
+}
+
+// A process that froze before its signature was written wakes up when its nonce has just been given to a filler, and signs: the message keeps the nonce.
+func TestSignedWhileItsNonceIsFilled(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	journal := newMemory()
+	f := &frozen{steps: 5, reached: make(chan struct{}), thaw: make(chan struct{})} // writes: the message, three claims, the nonce
+	freezing := dial(t, node, withJournal(freezingJournal{journal, f}))
+	pres := preCommitsOf(t, freezing, 3)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, err := freezing.SendPreCommits(t.Context(), "b-1", pres)
+		assert.NoError(t, err)
+	}()
+	<-f.reached
+	advance(t, node, 10)
+	wake := sync.OnceFunc(func() {
+		close(f.thaw)
+		<-ended
+	})
+	require.NoError(t, dial(t, node, withJournal(written{journal, "sender/", wake})).Tend(t.Context()))
+	<-ended
+	c := dial(t, node, withJournal(journal))
+	for range 2 {
+		advance(t, node, 10)
+		require.NoError(t, c.Tend(t.Context()))
+	}
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pres[0].Meaning).State)
+	requireOnce(t, journal)
+	require.EqualValues(t, 1, used(t, node, controlKey))
+	fillers, err := journal.List(t.Context(), "fill/")
+	require.NoError(t, err)
+	require.Empty(t, fillers)
 }

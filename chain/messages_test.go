@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -26,7 +27,7 @@ func TestLostJournal(t *testing.T) {
 	_, err := sendPreCommit(t.Context(), before, pre)
 	require.NoError(t, err)
 
-	after := dial(t, node, withJournal(openJournal(t)))
+	after := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.HeadMaxAge = time.Hour }) // it remembers the head, where it may
 	_, err = sendPreCommit(t.Context(), after, pre)
 	requireClass(t, jobs.Transient, err)
 	require.ErrorContains(t, err, "mempool")
@@ -45,6 +46,22 @@ func TestLostJournal(t *testing.T) {
 	require.ErrorContains(t, err, "CommR")
 	advance(t, node, 5)
 	require.EqualValues(t, 1, used(t, node, controlKey))
+}
+
+// What lies in the mempool with our key and is not in the journal, whoever sent it, keeps its nonce: ours gets the next one, and does not outbid it.
+func TestANonceInTheMempoolIsUsed(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, c, 1)
+	foreign := transfer(t, node, devnet.Secp256k1Key("control"), 0)
+	_, err := sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	pending, err := rawAPI(t, node).MpoolPending(t.Context(), lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Len(t, pending, 2)
+	require.Equal(t, foreign, pending[0].Cid())
+	require.EqualValues(t, 1, pending[1].Message.Nonce)
 }
 
 // Messages that the mempool lost are pushed again with the same bytes.

@@ -149,6 +149,9 @@ func TestRecoveryTable(t *testing.T) {
 	// What the pre-commitments come to when nobody proves them: the client's own words, too.
 	advance(t, node, 30*2880+20)
 	try("the pre-commitment expired", jobs.Deadline, ofOne, commit(2, goodProof))
+	on, err := c.OnChain(t.Context(), pres[1].Seal.ID)
+	require.NoError(t, err)
+	require.Nil(t, on.PreCommit, "the actor has it still, and takes no proof for it")
 	_, err = sendCommit(t.Context(), c, commitOf(pres[1].Seal.ID))
 	requireClass(t, jobs.Deadline, err)
 	advance(t, node, 8*120+1) // it is cleaned up

@@ -559,11 +559,14 @@ func TestSyntheticProofsThatDoNotHold(t *testing.T) {
 }
 
 // TestAReorganisationIsNoticedBeforeC2: a pre-commit that is gone, or came again with
-// another seed, costs no SNARK.
+// another seed, costs no proof, no SNARK and no message.
 func TestAReorganisationIsNoticedBeforeC2(t *testing.T) {
 	t.Parallel()
+	for _, s := range []Stage{C1, C2, Commit} {
+		r, f, _ := before(t, s)
+		require.True(t, Asks(r, f), "before %s", s)
+	}
 	r, f, p := before(t, C2)
-	require.True(t, Asks(r, f))
 	standing := OnChainPreCommit{Epoch: r.PreCommitEpoch, CommR: r.CommR, Expires: r.CommitDeadline}
 	moved := standing
 	moved.Epoch -= 3
