@@ -96,10 +96,7 @@ func isMembers(err error) bool {
 }
 
 func outOfGas(err error) bool {
-	if err == nil {
-		return false
-	}
-	exit, executed := exitOf(err)
+	exit, executed := execution(err)
 	return executed && exit == exitcode.SysErrOutOfGas
 }
 
@@ -248,7 +245,7 @@ func (s *sending) priced(ctx context.Context, head *lotus.TipSet, sectors int, p
 	if bytes, err := msg.Serialize(); err != nil {
 		return nil, jobs.Failf(jobs.Bug, "%w", err)
 	} else if len(bytes) > lotus.MaxMessageBytes-signatureBytes {
-		return nil, &nodeFault{jobs.Failf(jobs.Rejected, "%s of %d sectors has %d bytes; a message may have %d", methodName(msg.Method), sectors, len(bytes), lotus.MaxMessageBytes), errTooLong, false}
+		return nil, &nodeFault{fault: jobs.Failf(jobs.Rejected, "%s of %d sectors has %d bytes; a message may have %d", methodName(msg.Method), sectors, len(bytes), lotus.MaxMessageBytes), known: errTooLong}
 	}
 	if msg.Nonce, err = s.poolNonce(ctx, from); err != nil {
 		return nil, err

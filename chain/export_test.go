@@ -22,8 +22,9 @@ func FreshHead(c *Client, ctx context.Context) (jobs.Head, error) {
 
 // Situation lets a test see which line of the recovery table an error of the node is, and whether a sector of the message is to blame.
 func Situation(err error) (what string, class jobs.FaultClass, member bool) {
-	r, member := ruleFor(err)
-	return r.what, r.class, member
+	f := failureOf(err)
+	r := f.rule()
+	return r.what, r.class, f.member(r)
 }
 
 // SendUnchecked lets a test send commits that the check would take out.

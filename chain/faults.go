@@ -77,22 +77,25 @@ func classify(e Endpoint, method string, err error) error {
 			return jobs.Failf(jobs.Bug, "node %s: %s: %s", e, method, why)
 		}
 	}
-	r, member := ruleFor(err)
+	f := failureOf(err)
+	r := f.rule()
 	fault := jobs.Failf(r.class, "node %s: %s: %s%s", e, method, why, r.advice())
-	return &nodeFault{fault, r.known, member}
+	return &nodeFault{fault, r.known, f, f.member(r)}
 }
 
-// ruleFor finds the rule of an error that the node answered with, and tells whether a sector of the message is to blame.
-func ruleFor(err error) (r rule, member bool) {
+// failureOf reads an error that the node answered with.
+func failureOf(err error) failure {
 	f := failure{text: err.Error()}
 	f.exit, f.executed = exitOf(err)
 	if m := messageMethod.FindStringSubmatch(f.text); m != nil {
 		n, _ := strconv.ParseUint(m[1], 10, 63) // digits by the pattern; too many of them is a method no rule names
 		f.method = abi.MethodNum(n)
 	}
-	r = f.rule()
-	return r, f.executed && r.members(f.exit)
+	return f
 }
+
+// member tells whether a sector of the message is to blame, by the failure's rule.
+func (f failure) member(r rule) bool { return f.executed && r.members(f.exit) }
 
 // members tells whether a failed execution is the trouble of a sector in the message.
 func (r rule) members(exit exitcode.ExitCode) bool {
@@ -132,9 +135,19 @@ func (r rule) advice() string {
 
 // nodeFault is a fault by the node's word, with what a sender of messages wants to know of it.
 type nodeFault struct {
-	fault  *jobs.Fault
-	known  error // a sentinel, or nil
-	member bool  // a sector of the message is to blame
+	fault   *jobs.Fault
+	known   error // a sentinel, or nil
+	failure       // in the node's own words, of which the fault's text tells less
+	member  bool  // a sector of the message is to blame
+}
+
+// execution gives the exit code of the execution that a fault by the node's word tells of; ok is false for any other error.
+func execution(err error) (exit exitcode.ExitCode, ok bool) {
+	var n *nodeFault
+	if !errors.As(err, &n) {
+		return 0, false
+	}
+	return n.exit, n.executed
 }
 
 func (n *nodeFault) Error() string { return n.fault.Error() }

@@ -75,7 +75,7 @@ func (c *Client) finish(ctx context.Context, key string) error {
 		return api.MpoolPushMessage(ctx, e.Asked, spec)
 	})
 	if err != nil {
-		if _, executed := exitOf(err); !executed {
+		if _, executed := execution(err); !executed {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 		e.end(jobs.MessageDropped, cid.Undef, head.Height)

@@ -61,8 +61,8 @@ func (c *Client) pickSender(ctx context.Context, id abi.ActorID, need abi.TokenA
 		return address.Undef, c.keyless(jobs.Failf(jobs.Rejected, "miner %s: the node's wallet has the key of none of its senders %v; import one, then release the sector",
 			minerAddress(id), candidates))
 	}
-	return address.Undef, &nodeFault{jobs.Failf(jobs.Funds, "miner %s: sender %s holds %s, the message may need %s; send FIL to it",
-		minerAddress(id), richest, FIL(most), FIL(need)), errShort, false}
+	return address.Undef, &nodeFault{fault: jobs.Failf(jobs.Funds, "miner %s: sender %s holds %s, the message may need %s; send FIL to it",
+		minerAddress(id), richest, FIL(most), FIL(need)), known: errShort}
 }
 
 // keyless is the fault that a wallet lacks a key. While another node stands in for the first of the list, the message waits for that one rather than for a person.
