@@ -135,10 +135,10 @@ func (r rule) advice() string {
 
 // nodeFault is a fault by the node's word, with what a sender of messages wants to know of it.
 type nodeFault struct {
-	fault   *jobs.Fault
-	known   error // a sentinel, or nil
-	failure       // in the node's own words, of which the fault's text tells less
-	member  bool  // a sector of the message is to blame
+	fault  *jobs.Fault
+	known  error   // a sentinel, or nil
+	said   failure // in the node's own words, of which the fault's text tells less
+	member bool    // a sector of the message is to blame
 }
 
 // execution gives the exit code of the execution that a fault by the node's word tells of; ok is false for any other error.
@@ -147,7 +147,7 @@ func execution(err error) (exit exitcode.ExitCode, ok bool) {
 	if !errors.As(err, &n) {
 		return 0, false
 	}
-	return n.exit, n.executed
+	return n.said.exit, n.said.executed
 }
 
 func (n *nodeFault) Error() string { return n.fault.Error() }

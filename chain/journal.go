@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lpseal/lpseal/internal/durable"
 	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -70,7 +71,7 @@ func OpenFileJournal(path string) (*FileJournal, error) {
 		return nil, fmt.Errorf("message journal: %w", err)
 	}
 	j := &FileJournal{path: path, file: file, entries: map[string][]byte{}, compact: compactAbove}
-	if err := errors.Join(filelock.Lock(file, filelock.Exclusive), j.load(), syncDir(path)); err != nil {
+	if err := errors.Join(filelock.Lock(file, filelock.Exclusive), j.load(), durable.Dir(filepath.Dir(path))); err != nil {
 		return nil, errors.Join(fmt.Errorf("message journal %s: %w", path, err), file.Close())
 	}
 	return j, nil
@@ -198,24 +199,18 @@ func (j *FileJournal) rewrite() error {
 	}
 	_, err = file.Write(all.Bytes())
 	if err = errors.Join(err, file.Sync(), filelock.Lock(file, filelock.Exclusive)); err == nil {
-		err = errors.Join(os.Rename(j.path+".new", j.path), syncDir(j.path))
+		err = os.Rename(j.path+".new", j.path)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("message journal: compact: %w", err), file.Close())
 	}
 	old := j.file
-	j.file, j.size = file, int64(all.Len())
+	j.file, j.size = file, int64(all.Len()) // whatever comes: the old file has no name any more
 	j.compact = max(j.compact, 2*j.size)
-	return old.Close()
-}
-
-// syncDir makes a created or renamed file survive a power cut.
-func syncDir(path string) error {
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
+	if err := errors.Join(durable.Dir(filepath.Dir(j.path)), old.Close()); err != nil {
+		return fmt.Errorf("message journal: compact: %w", err)
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }
 
 // Mirror is a shared journal with a copy on this host's disk (design rule 13): schedulers agree through shared, and what is pushed survives the loss

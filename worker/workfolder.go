@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/durable"
 	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -233,27 +234,23 @@ func (f folder) write(name string, v any) error {
 	return nil
 }
 
-func (f folder) replace(name string, b []byte, durable bool) error {
+func (f folder) replace(name string, b []byte, lasting bool) error {
 	temp := f.file("." + name)
 	file, err := os.Create(temp)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(b)
-	if err == nil && durable {
+	if err == nil && lasting {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, f.file(name)); err != nil || !durable {
-		return err
+	if lasting {
+		return durable.Rename(temp, f.file(name))
 	}
-	dir, err := os.Open(f.path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return os.Rename(temp, f.file(name))
 }
 
 // report reads the result of this work id, if there is one.

@@ -3,8 +3,8 @@ package native
 import (
 	"errors"
 	"os"
-	"path/filepath"
 
+	"github.com/lpseal/lpseal/internal/durable"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -30,15 +30,9 @@ func (o *output) commit() error {
 	if err := errors.Join(o.Sync(), o.Close()); err != nil {
 		return fileFault(err)
 	}
-	if err := os.Rename(o.Name(), o.path); err != nil {
-		return fileFault(err)
-	}
-	o.whole = true
-	dir, err := os.Open(filepath.Dir(o.path))
-	if err != nil {
-		return fileFault(err)
-	}
-	return fileFault(errors.Join(dir.Sync(), dir.Close()))
+	err := durable.Rename(o.Name(), o.path)
+	o.whole = err == nil
+	return fileFault(err)
 }
 
 // discard drops the file unless it was committed. It is for defer: the error that

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/lpseal/lpseal/internal/durable"
 )
 
 // disk makes every lasting change of this package, each durable before the next
@@ -70,11 +72,7 @@ func (d disk) syncDir(path string) error {
 	if d.volatile {
 		return nil
 	}
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.Dir(path)
 }
 
 // rename moves a file or folder within a file system, durably. What stands under

@@ -15,7 +15,7 @@ const module = "github.com/lpseal/lpseal"
 // and packages of its own group; siblings of a layer do not know each other.
 var layers = [][]string{
 	{"jobs"},
-	{"internal/crash", "internal/filelock", "internal/memory"},
+	{"internal/crash", "internal/durable", "internal/filelock", "internal/memory"},
 	{"jobs/queue", "internal/sectors", "internal/files", "internal/params", "internal/figures", "chain", "ffi", "configs"},
 	{"scheduler", "worker", "internal/web"},
 	{"internal/cli"},

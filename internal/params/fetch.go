@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpseal/lpseal/internal/durable"
 	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -216,7 +217,7 @@ func (f Fetcher) keep(d Dir, part *os.File, want File) error {
 	if err := part.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(part.Name(), d.path(want.Name)); err != nil {
+	if err := durable.Rename(part.Name(), d.path(want.Name)); err != nil {
 		return err
 	}
 	info, err := os.Stat(d.path(want.Name))
