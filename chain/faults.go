@@ -45,6 +45,9 @@ var exitPattern = regexp.MustCompile(`exit=\[[^(\]]*\((\d+)\)|exit=\[(\d+)\]`)
 
 // exitOf reads the exit code out of an estimation error; ok is false for any other error.
 func exitOf(err error) (exitcode.ExitCode, bool) {
+	if strings.Contains(err.Error(), lotus.OutOfGasText) {
+		return exitcode.SysErrOutOfGas, true
+	}
 	var reverted *lotus.ExecutionReverted
 	if !errors.As(err, &reverted) && !strings.Contains(err.Error(), executionFailed) {
 		return 0, false

@@ -110,6 +110,9 @@ func TestClassifyUnrecorded(t *testing.T) {
 		require.ErrorAs(t, classify(Endpoint{}, "M", plain(text)), &fault)
 		require.Equal(t, class, fault.Class, text)
 	}
+	for _, err := range []error{&lotus.OutOfGas{}, plain("GasEstimateMessageGas error: call ran out of gas")} {
+		require.True(t, outOfGas(classify(Endpoint{}, "M", err)), "it tells no exit code: %s", err)
+	}
 	require.ErrorContains(t, classify(Endpoint{}, "M", &jsonrpc.RPCConnectionError{}), "transient")
 }
 

@@ -83,6 +83,8 @@ func (a *api) gasUsed(ctx context.Context, msg *lotus.Message) (int64, error) {
 	switch {
 	case vm.broken != nil:
 		return 0, fmt.Errorf("gas estimation failed: %w", vm.broken)
+	case exitcode.ExitCode(r.receipt.ExitCode) == exitcode.SysErrOutOfGas:
+		return 0, &lotus.OutOfGas{}
 	case r.receipt.ExitCode != 0:
 		return 0, &lotus.ExecutionReverted{
 			Message: fmt.Sprintf("message execution failed (exit=[%s], vm error=[%s])", exitcode.ExitCode(r.receipt.ExitCode), r.failure),

@@ -15,6 +15,7 @@ import (
 // JSON-RPC error codes of a Lotus node. A handler's plain error has CodeError; the negative ones are the protocol's own.
 const (
 	CodeError             jsonrpc.ErrorCode = 1
+	CodeOutOfGas          jsonrpc.ErrorCode = 2
 	CodeExecutionReverted jsonrpc.ErrorCode = 3
 	CodeMethodNotFound    jsonrpc.ErrorCode = -32601
 	CodeParse             jsonrpc.ErrorCode = -32700
@@ -44,9 +45,18 @@ func (e *ExecutionReverted) ToJSONRPCError() (jsonrpc.JSONRPCError, error) {
 	return jsonrpc.JSONRPCError{Code: CodeExecutionReverted, Message: e.Message, Data: e.Data}, nil
 }
 
+// OutOfGas is the error of a message that needs more gas than a block has, when its gas is estimated: Lotus tells neither exit code nor method.
+type OutOfGas struct{}
+
+func (*OutOfGas) Error() string { return OutOfGasText }
+
+// OutOfGasText is all that Lotus says of it, in an error of its own or in that of a call which estimates on the way.
+const OutOfGasText = "call ran out of gas"
+
 // Errors returns the typed errors that client and server register with go-jsonrpc.
 func Errors() jsonrpc.Errors {
 	errs := jsonrpc.NewErrors()
+	errs.Register(CodeOutOfGas, new(*OutOfGas))
 	errs.Register(CodeExecutionReverted, new(*ExecutionReverted))
 	return errs
 }
