@@ -111,27 +111,45 @@ func TestTendReplaces(t *testing.T) {
 	require.EqualValues(t, 1, used(t, node, controlKey))
 }
 
-// A message with our nonce that is not ours is left alone, and when it landed ours is dropped and may be sent anew.
+// A message with our nonce that is not ours is left alone, even if ours pays more, and when it landed ours is dropped and may be sent anew.
 func TestForeignMessage(t *testing.T) {
 	t.Parallel()
+	for name, premium := range map[string]int64{"ours pays less": 200_000, "ours pays more": 50_000} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			foreignMessage(t, premium)
+		})
+	}
+}
+
+func foreignMessage(t *testing.T, premium int64) {
+	t.Helper()
 	node := startNode(t)
 	c := dial(t, node, withJournal(openJournal(t)))
 	pre := preCommitOf(t, c, 1)
 	ours, err := sendPreCommit(t.Context(), c, pre)
 	require.NoError(t, err)
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
-	foreign := transfer(t, node, devnet.Secp256k1Key("control"), 0)
+	foreign := transferAt(t, node, devnet.Secp256k1Key("control"), 0, premium)
+	stays := func() {
+		t.Helper()
+		pending, err := rawAPI(t, node).MpoolPending(t.Context(), lotus.EmptyTSK)
+		require.NoError(t, err)
+		require.Len(t, pending, 1)
+		require.Equal(t, foreign, pending[0].Cid(), "a foreign message is never replaced")
+	}
+	again, err := sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	require.Equal(t, ours, again)
+	stays()
 	advanceEmpty(t, node, 10)
 	require.NoError(t, c.Tend(t.Context()))
-	pending, err := rawAPI(t, node).MpoolPending(t.Context(), lotus.EmptyTSK)
-	require.NoError(t, err)
-	require.Len(t, pending, 1)
-	require.Equal(t, foreign, pending[0].Cid(), "a foreign message is never replaced")
+	stays()
 
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{}))
 	advance(t, node, 30) // the base fee sinks again
 	require.Equal(t, jobs.Message{CID: ours, State: jobs.MessageDropped}, message(t, c, pre.Meaning))
-	again, err := sendPreCommit(t.Context(), c, pre)
+	again, err = sendPreCommit(t.Context(), c, pre)
 	require.NoError(t, err)
 	require.NotEqual(t, ours, again)
 	advance(t, node, 8)
@@ -148,9 +166,15 @@ func advanceEmpty(t *testing.T, node *devnet.Node, epochs int) {
 // transfer sends nothing from a key to itself, past the client under test.
 func transfer(t *testing.T, node *devnet.Node, key *lotus.Key, nonce uint64) any {
 	t.Helper()
+	return transferAt(t, node, key, nonce, 200_000)
+}
+
+// transferAt does so at a premium.
+func transferAt(t *testing.T, node *devnet.Node, key *lotus.Key, nonce uint64, premium int64) any {
+	t.Helper()
 	signed, err := key.SignMessage(&lotus.Message{
 		From: key.Address(), To: key.Address(), Nonce: nonce, Value: big.NewInt(1), GasLimit: 1_000_000,
-		GasFeeCap: big.NewInt(1_000_000), GasPremium: big.NewInt(200_000),
+		GasFeeCap: big.NewInt(1_000_000), GasPremium: big.NewInt(premium),
 	})
 	require.NoError(t, err)
 	name, err := rawAPI(t, node).MpoolPush(t.Context(), signed)
@@ -222,6 +246,34 @@ func TestTendFillsReservedNonce(t *testing.T) {
 	advance(t, node, 8)
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, first.Meaning).State)
 	require.EqualValues(t, 3, used(t, node, controlKey))
+}
+
+// A nonce that was reserved and that somebody else uses meanwhile is not filled over that message.
+func TestAForeignMessageIsNotFilledOver(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	journal := openJournal(t)
+	dying := dial(t, node, withJournal(crashAtSecond{journal, &crash{steps: 1 << 20}}))
+	pre := preCommitOf(t, dying, 1)
+	_, err := sendPreCommit(t.Context(), dying, pre)
+	require.ErrorContains(t, err, "crashed", "after the nonce was reserved")
+	foreign := transferAt(t, node, devnet.Secp256k1Key("control"), 0, 50_000)
+	advanceEmpty(t, node, 10)
+	c := dial(t, node, withJournal(journal))
+	require.NoError(t, c.Tend(t.Context()))
+	pending, err := rawAPI(t, node).MpoolPending(t.Context(), lotus.EmptyTSK)
+	require.NoError(t, err)
+	require.Len(t, pending, 1)
+	require.Equal(t, foreign, pending[0].Cid())
+
+	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{}))
+	advance(t, node, 30) // the base fee sinks again
+	require.NoError(t, c.Tend(t.Context()))
+	_, err = sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
+	require.EqualValues(t, 2, used(t, node, controlKey))
 }
 
 // crashAtSecond ends the process once a nonce was reserved: at the first write over an entry.

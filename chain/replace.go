@@ -34,7 +34,7 @@ func (c *Client) replace(ctx context.Context, head *lotus.TipSet, key string, ra
 	case there == nil:
 		return false, nil
 	case !e.version(there.Cid()):
-		c.cfg.Log.Warn("a message that is not ours has our nonce", "meaning", key, "cid", there.Cid(), "sender", msg.From, "nonce", msg.Nonce)
+		c.warnForeign(key, there)
 		return true, nil
 	case there.Cid() != e.Signed.Cid():
 		return false, nil // the newest was journaled and never pushed
@@ -74,6 +74,19 @@ func (c *Client) amend(ctx context.Context, head *lotus.TipSet, key string, raw 
 	c.cfg.Log.Info("message replaced with a higher fee", "meaning", key, "cid", signed.Cid(), "was", was, "premium", msg.GasPremium)
 	_, err = c.push(ctx, key)
 	return true, err
+}
+
+// taken does what inMempool does. The whole mempool is asked for only if something of the sender may be there.
+func (c *Client) taken(ctx context.Context, from address.Address, nonce uint64) (*lotus.SignedMessage, error) {
+	if next, err := c.nextInPool(ctx, from); err != nil || nonce >= next {
+		return nil, err
+	}
+	return c.inMempool(ctx, from, nonce)
+}
+
+func (c *Client) warnForeign(key string, there *lotus.SignedMessage) {
+	m := &there.Message
+	c.cfg.Log.Warn("a message that is not ours has our nonce", "meaning", key, "cid", there.Cid(), "sender", m.From, "nonce", m.Nonce)
 }
 
 // inMempool finds what the mempool holds for a nonce; nil if nothing.

@@ -184,11 +184,21 @@ func (c *Client) push(ctx context.Context, key string) (string, error) {
 }
 
 // pushFound pushes a message that was found in the journal. It is written there once more first, for whoever signed it may have been cut off after one
-// of two journals: nothing is pushed that is not on this host's disk (design rule 13).
+// of two journals: nothing is pushed that is not on this host's disk (design rule 13). Where the mempool has somebody else's message for its nonce, that is left
+// alone, for a mempool lets the one that pays more take the other's place.
 func (c *Client) pushFound(ctx context.Context, key string) (string, error) {
 	e, raw, err := c.log().load(ctx, key)
 	if err != nil {
 		return "", err
+	}
+	if e.pending() {
+		m := &e.Signed.Message
+		if there, err := c.taken(ctx, m.From, m.Nonce); err != nil {
+			return "", fmt.Errorf("%s: %w", key, err)
+		} else if there != nil && !e.version(there.Cid()) {
+			c.warnForeign(key, there)
+			return e.name(), nil
+		}
 	}
 	if e.pending() && e.State == jobs.MessageJournaled {
 		var ok bool

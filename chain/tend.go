@@ -261,6 +261,12 @@ func (c *Client) fill(ctx context.Context, head *lotus.TipSet, from address.Addr
 		return err
 	}
 	msg := &lotus.Message{From: from, To: from, Nonce: nonce, Value: big.Zero(), GasLimit: transferGas, GasFeeCap: big.Zero(), GasPremium: big.Zero()}
+	if there, err := c.taken(ctx, from, nonce); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	} else if there != nil { // it uses the nonce, and is left alone
+		c.warnForeign(key, there)
+		return nil
+	}
 	if err := c.bid(ctx, head, msg, big.Zero(), c.cfg.MaxFeePreCommit); err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
