@@ -23,17 +23,19 @@ func TestMaximumFeeOfABatch(t *testing.T) {
 		"for each sector": {milliFIL(1), milliFIL(5000), milliFIL(sectors)},
 		"for the message": {milliFIL(1), milliFIL(3), milliFIL(3)},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			node := startNode(t)
-			spike(t, node, 110_000_000)
-			advance(t, node, 1)
-			c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.MaxFeePreCommit, c.MaxFeeMessage = tc.each, tc.message })
-			_, err := c.SendPreCommits(t.Context(), "b-1", preCommitsOf(t, c, sectors))
-			require.NoError(t, err)
-			offered := inPool(t, node)[0].Message.RequiredFunds()
-			require.True(t, offered.LessThanEqual(tc.most) && offered.GreaterThan(milliFIL(2)), offered.String())
-		})
+		for how, m := range modes {
+			t.Run(name+", "+how, func(t *testing.T) {
+				t.Parallel()
+				node := startNode(t)
+				spike(t, node, 110_000_000)
+				advance(t, node, 1)
+				c := dial(t, node, withJournal(openJournal(t)), m.mode, func(c *chain.Config) { c.MaxFeePreCommit, c.MaxFeeMessage = tc.each, tc.message })
+				_, err := c.SendPreCommits(t.Context(), "b-1", preCommitsOf(t, c, sectors))
+				require.NoError(t, err)
+				offered := inPool(t, node)[0].Message.RequiredFunds()
+				require.True(t, offered.LessThanEqual(tc.most) && offered.GreaterThan(milliFIL(2)), offered.String())
+			})
+		}
 	}
 }
 

@@ -31,13 +31,8 @@ func (c *Client) replace(ctx context.Context, head *lotus.TipSet, key string, ra
 	switch {
 	case err != nil:
 		return false, err
-	case there == nil:
-		return false, nil
-	case !e.version(there.Cid()):
-		c.warnForeign(key, there)
-		return true, nil
-	case there.Cid() != e.Signed.Cid():
-		return false, nil // the newest was journaled and never pushed
+	case there == nil || there.Cid() != e.Signed.Cid():
+		return false, nil // the newest was journaled and never pushed, or it is not ours: see pushFound
 	}
 	bid, err := c.outbid(ctx, head, msg, c.feeLimit(e.Method, len(e.Members)))
 	if err != nil {
