@@ -52,8 +52,13 @@ const maxResubscribe = 30 * time.Second
 
 func (c *Client) setFollowed(followed bool) {
 	c.mu.Lock()
+	changed := c.followed != followed
 	c.followed = followed
 	c.mu.Unlock()
+	if changed && followed {
+		e, _ := c.node.reading()
+		c.cfg.Log.Info("the head is followed by notifications", "node", e.URL)
+	}
 }
 
 // errMoved ends a subscription at a node that is no longer read from: its heads would name tipsets that the other need not have.

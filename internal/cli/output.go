@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -32,7 +33,11 @@ func tableOr(w io.Writer, none, heading string, rows func(row func(format string
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, heading)
 	count := 0
-	rows(func(format string, args ...any) { count++; fmt.Fprintf(t, format+"\n", args...) })
+	rows(func(format string, args ...any) {
+		count++
+		line := fmt.Sprintf(format, args...) // a library's error may have several
+		fmt.Fprintln(t, strings.ReplaceAll(line, "\n", " "))
+	})
 	if count == 0 {
 		_, err := fmt.Fprintln(w, none)
 		return err
