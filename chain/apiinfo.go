@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/multiformats/go-multiaddr"
@@ -92,34 +90,6 @@ func parseAPIInfo(variable, info, path string) ([]Endpoint, error) {
 		endpoints = append(endpoints, e)
 	}
 	return endpoints, nil
-}
-
-// FindAPIInfo looks where Lotus's own tools look: FULLNODE_API_INFO, then the files api and token in $LOTUS_PATH (~/.lotus by default). Empty means that
-// neither is there.
-func FindAPIInfo(getenv func(string) string) (string, error) {
-	if info := getenv("FULLNODE_API_INFO"); info != "" {
-		return info, nil
-	}
-	repo := getenv("LOTUS_PATH")
-	if repo == "" {
-		repo = filepath.Join(getenv("HOME"), ".lotus")
-	}
-	addr, err := os.ReadFile(filepath.Join(repo, "api"))
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("address of the local node: %w", err)
-	}
-	token, err := os.ReadFile(filepath.Join(repo, "token"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("token of the local node: %w", err)
-	}
-	info := strings.TrimSpace(string(addr))
-	if t := strings.TrimSpace(string(token)); t != "" {
-		info = t + ":" + info
-	}
-	return info, nil
 }
 
 func parseEndpoint(entry, path string) (Endpoint, error) {

@@ -3,8 +3,6 @@ package chain_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -60,23 +58,4 @@ func TestTokenNeverPrints(t *testing.T) {
 		require.NotContains(t, text, "SECRETTOKEN")
 		require.NotContains(t, text, fmt.Sprintf("%x", "SECRETTOKEN"))
 	}
-}
-
-func TestFindAPIInfo(t *testing.T) {
-	t.Parallel()
-	find := func(env map[string]string) string {
-		t.Helper()
-		info, err := chain.FindAPIInfo(func(key string) string { return env[key] })
-		require.NoError(t, err)
-		return info
-	}
-	home := t.TempDir()
-	require.Empty(t, find(map[string]string{"HOME": home}))
-	repo := filepath.Join(home, ".lotus")
-	require.NoError(t, os.Mkdir(repo, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(repo, "api"), []byte("/ip4/127.0.0.1/tcp/1234/http\n"), 0o600))
-	require.Equal(t, "/ip4/127.0.0.1/tcp/1234/http", find(map[string]string{"HOME": home}))
-	require.NoError(t, os.WriteFile(filepath.Join(repo, "token"), []byte("abc\n"), 0o600))
-	require.Equal(t, "abc:/ip4/127.0.0.1/tcp/1234/http", find(map[string]string{"LOTUS_PATH": repo, "HOME": "/nowhere"}))
-	require.Equal(t, "x:y", find(map[string]string{"LOTUS_PATH": repo, "FULLNODE_API_INFO": "x:y"}))
 }
