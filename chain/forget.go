@@ -114,7 +114,7 @@ func (c *Client) Forget(ctx context.Context, ended func(context.Context, []jobs.
 	for _, prefix := range []string{messagePrefix, fillPrefix, string(jobs.PreCommit) + "/", string(jobs.Commit) + "/", senderPrefix} {
 		found, err := c.cfg.Journal.List(ctx, prefix)
 		if err != nil {
-			return 0, journalFault(prefix, err)
+			return 0, journalFault(err)
 		}
 		maps.Copy(entries, found)
 	}
@@ -138,7 +138,7 @@ func (c *Client) Forget(ctx context.Context, ended func(context.Context, []jobs.
 	for n, key := range keys {
 		// An entry that somebody wrote meanwhile stays.
 		if _, err := c.cfg.Journal.Delete(ctx, key, entries[key]); err != nil {
-			return n, journalFault(key, err)
+			return n, journalFault(err)
 		}
 	}
 	return len(keys), nil

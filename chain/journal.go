@@ -18,7 +18,7 @@ import (
 )
 
 // Journal keeps what was sent, under keys such as "precommit/s-t01000-42/f1" and "sender/t1…". Values are JSON. A write is durable
-// when Swap returns: what it holds may be on its way to the chain a moment later.
+// when Swap returns: what it holds may be on its way to the chain a moment later. Errors name the journal and the key.
 type Journal interface {
 	// Get gives the values of keys, in order; nil where there is none.
 	Get(ctx context.Context, keys ...string) ([][]byte, error)

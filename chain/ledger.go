@@ -166,7 +166,7 @@ func (l Ledger) All(ctx context.Context) ([]Tracked, error) {
 		for _, prefix := range []string{messagePrefix, fillPrefix} {
 			entries, err := log.List(ctx, prefix)
 			if err != nil {
-				return nil, journalFault(prefix, err)
+				return nil, journalFault(err)
 			}
 			for key, raw := range entries {
 				e, err := decodeEntry(key, raw)

@@ -158,7 +158,7 @@ func (l messages) get(ctx context.Context, keys ...string) ([][]byte, error) {
 	}
 	values, err := l.Get(ctx, keys...)
 	if err != nil {
-		return nil, journalFault(keys[0], err)
+		return nil, journalFault(err)
 	}
 	return values, nil
 }
@@ -226,17 +226,17 @@ func swap(ctx context.Context, j Journal, key string, old []byte, v any) (raw []
 		return nil, false, jobs.Failf(jobs.Bug, "message journal: entry %s: %w", key, err)
 	}
 	if ok, err = j.Swap(ctx, key, old, raw); err != nil {
-		return nil, false, journalFault(key, err)
+		return nil, false, journalFault(err)
 	}
 	return raw, ok, nil
 }
 
 // journalFault keeps cancellation what it is; any other failure of the journal is infrastructure and passes.
-func journalFault(key string, err error) error {
+func journalFault(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return jobs.Failf(jobs.Transient, "message journal: entry %s: %w", key, err)
+	return jobs.Failf(jobs.Transient, "%w", err)
 }
 
 // sender is what the journal knows of a sending key, under "sender/ADDRESS": which nonces are given to which meanings. One
@@ -319,7 +319,7 @@ func (l messages) sender(ctx context.Context, a address.Address) (*sender, []byt
 func (l messages) senders(ctx context.Context) (all map[address.Address]*sender, unread map[string]error, err error) {
 	values, err := l.List(ctx, senderPrefix)
 	if err != nil {
-		return nil, nil, journalFault(senderPrefix, err)
+		return nil, nil, journalFault(err)
 	}
 	all, unread = map[address.Address]*sender{}, map[string]error{}
 	for key, raw := range values {
