@@ -317,6 +317,9 @@ func (s *Scheduler) tendBatches(ctx context.Context, w *world) error {
 		w.batches[b.ID] = b
 		young := b.Since.After(w.now.Add(-youth))
 		state := states[i]
+		if state == jobs.TaskActiveDead && b.State == jobs.BatchRunning {
+			state = jobs.TaskActive // it was claimed: the heartbeats tell
+		}
 		switch {
 		case state == jobs.TaskAbsent && young:
 			continue // its scheduler is about to enqueue it

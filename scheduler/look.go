@@ -113,9 +113,13 @@ func (s *Scheduler) readBatches(ctx context.Context, w *world, looks []*look) er
 }
 
 // judge sees what the queue alone cannot: that an active task's worker is gone, and
-// that it is too early to miss a task.
+// that it is too early to miss a task. Of a task that was taken and never claimed
+// nobody knows who has it, so the queue's word counts.
 func (w *world) judge(t jobs.TaskState, sr jobs.StageRecord) jobs.TaskState {
 	young := sr.Since.After(w.now.Add(-youth))
+	if t == jobs.TaskActiveDead && sr.State == jobs.Running {
+		t = jobs.TaskActive
+	}
 	switch {
 	case t == jobs.TaskAbsent && sr.State == jobs.Queued && young:
 		return jobs.TaskUnread

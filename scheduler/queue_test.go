@@ -49,6 +49,14 @@ func TestATaskThatWillNotRunIsDeliveredAgain(t *testing.T) {
 		require.NoError(p.t, p.inspector.ArchiveTask(r.Stage(s).Queue, r.Task(s).String()))
 	}
 	active := func(p *pipeline, id jobs.SectorID) { p.hijack(id, s) }
+	// orphan is what a server leaves that is killed with a task in hand: a lease that nobody renews.
+	orphan := func(p *pipeline, id jobs.SectorID) {
+		r := p.record(id)
+		key, task := "asynq:{"+r.Stage(s).Queue+"}:", r.Task(s).String()
+		require.NoError(p.t, p.rdb.LMove(p.ctx, key+"pending", key+"active", "RIGHT", "LEFT").Err())
+		require.NoError(p.t, p.rdb.HSet(p.ctx, key+"t:"+task, "state", "active").Err())
+		require.NoError(p.t, p.rdb.ZAdd(p.ctx, key+"lease", redis.Z{Score: float64(time.Now().Add(10 * time.Second).Unix()), Member: task}).Err())
+	}
 	complete := func(p *pipeline, id jobs.SectorID) {
 		server, err := p.queues.Serve(queue.Options{
 			Queues: []string{p.record(id).Stage(s).Queue}, Width: 1,
@@ -71,6 +79,8 @@ func TestATaskThatWillNotRunIsDeliveredAgain(t *testing.T) {
 		"queued, archived":                              {[]do{archive}, true},
 		"queued, completed":                             {[]do{complete}, true},
 		"queued, active, not claimed":                   {[]do{active}, false},
+		"queued, active, its server is killed":          {[]do{orphan}, true},
+		"running, active, lease lost, worker lives":     {[]do{claim, orphan}, false},
 		"running, pending":                              {[]do{claim}, false},
 		"running, deleted":                              {[]do{claim, remove}, true},
 		"running, archived":                             {[]do{claim, archive}, true},

@@ -187,7 +187,7 @@ func TestTheTasksOfADeadHostAreRecovered(t *testing.T) {
 	require.NoError(t, l.rdb.ZAdd(l.ctx, "asynq:{"+name+"}:lease", redis.Z{Score: float64(time.Now().Add(-time.Hour).Unix()), Member: task}).Err())
 	l.worker = host("h2", "run1")
 	l.run(1)
-	require.Eventually(t, func() bool { return l.taskState(id, jobs.SDR) != jobs.TaskActive }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return l.taskState(id, jobs.SDR) == jobs.TaskPending }, 20*time.Second, 20*time.Millisecond)
 }
 
 func TestOneOfManySchedulersPollsInEachBucket(t *testing.T) {

@@ -54,7 +54,7 @@ func TestMaintenanceRecoversTheQueuesOfTheDead(t *testing.T) {
 		b.await("the task waits again", func() bool { return b.state(first, ref) == jobs.TaskPending })
 		require.Zero(b, b.info(first, ref).Retried, "and no retry is spent")
 
-		require.Equal(b, jobs.TaskActive, b.state(second, ref))
+		require.Equal(b, jobs.TaskActiveDead, b.state(second, ref))
 		require.NoError(b, b.rdb.SAdd(b.ctx, "asynq:queues", second.String()).Err())
 		b.await("the new queue's task waits again", func() bool { return b.state(second, ref) == jobs.TaskPending })
 		require.Zero(b, b.info(cpu, idle).Retried)

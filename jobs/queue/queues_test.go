@@ -132,3 +132,14 @@ func TestRedisGoesAndComesBack(t *testing.T) {
 		require.Equal(b, task(1), <-done)
 	})
 }
+
+// A killed server stops renewing its leases long before they end.
+func TestATaskWhoseLeaseNobodyRenewsIsDead(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		alive, dead := task(1), task(2)
+		b.orphan(cpu, alive, time.Now().Add(17*time.Second)) // of 30 s: two renewals were late
+		b.orphan(cpu, dead, time.Now().Add(13*time.Second))
+		require.Equal(b, jobs.TaskActive, b.state(cpu, alive))
+		require.Equal(b, jobs.TaskActiveDead, b.state(cpu, dead))
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -27,9 +28,18 @@ type Ref struct {
 	Queue string
 }
 
+// asynq gives whoever takes a task a lease of leaseLength, and renews the leases of
+// what runs every 5 s. One that was not for as long as silence belongs to nobody who
+// lives: the server was killed, or has lost Redis.
+const (
+	leaseLength = 30 * time.Second
+	silence     = 15 * time.Second
+)
+
 // States reads what became of tasks, in order, in pipelines. A task that is not in
-// its queue is [jobs.TaskAbsent]. An active one is [jobs.TaskActive] whether its
-// worker lives or not: only the record and the heartbeats can tell.
+// its queue is [jobs.TaskAbsent]. An active one whose lease nobody renews is
+// [jobs.TaskActiveDead]: sooner than the lease's end tells asynq. Of one that was
+// claimed, record and heartbeats know more.
 func (q *Queues) States(ctx context.Context, refs []Ref) ([]jobs.TaskState, error) {
 	states := make([]jobs.TaskState, 0, len(refs))
 	for part := range slices.Chunk(refs, chunk) {
@@ -55,7 +65,32 @@ func (q *Queues) States(ctx context.Context, refs []Ref) ([]jobs.TaskState, erro
 			}
 		}
 	}
-	return states, nil
+	return states, q.findAbandoned(ctx, refs, states)
+}
+
+// findAbandoned tells active tasks apart by their leases. They are few: as many as
+// lanes are wide. One without a lease is [Queues.DropOrphans]'s.
+func (q *Queues) findAbandoned(ctx context.Context, refs []Ref, states []jobs.TaskState) error {
+	pipe := q.rdb.Pipeline()
+	ends := map[int]*redis.FloatCmd{}
+	for i, state := range states {
+		if state == jobs.TaskActive {
+			ends[i] = pipe.ZScore(ctx, queueKey(refs[i].Queue, "lease"), refs[i].Task.String())
+		}
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read the leases of %d tasks: %w", len(ends), err)
+	}
+	alive := float64(time.Now().Add(leaseLength - silence).Unix())
+	for i, cmd := range ends {
+		if end, err := cmd.Result(); err == nil && end < alive {
+			states[i] = jobs.TaskActiveDead
+		}
+	}
+	return nil
 }
 
 // Names lists every queue that ever had a task.
