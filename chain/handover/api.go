@@ -11,10 +11,12 @@ import (
 )
 
 // API is the part of lotus-miner's and Curio's JSON-RPC API that a hand-over needs; go-jsonrpc fills the functions. Both serve it in the
-// namespace Filecoin at /rpc/v0. All of it but ActorAddress and SectorNumReservations needs the permission admin.
+// namespace Filecoin at /rpc/v0. All of it but the first three needs the permission admin.
 type API struct {
 	// ActorAddress is the miner proven for; Curio, which proves for several, has no such method.
 	ActorAddress func(context.Context) (address.Address, error)
+	// ActorAddressConfig are the control addresses that lotus-miner's configuration names a use for.
+	ActorAddressConfig func(context.Context) (AddressConfig, error)
 	// SectorNumReservations are the number ranges that lotus-miner keeps from using itself, by name.
 	SectorNumReservations func(context.Context) (map[string]bitfield.BitField, error)
 
@@ -32,6 +34,17 @@ type API struct {
 	StorageDeclareSector func(ctx context.Context, path PathID, sector abi.SectorID, files FileType, primary bool) error
 	// StorageFindSector are the paths of the index that hold files of a type.
 	StorageFindSector func(ctx context.Context, sector abi.SectorID, files FileType, size abi.SectorSize, allowFetch bool) ([]SectorPath, error)
+}
+
+// AddressConfig is lotus-miner's [Addresses]: what it sends which messages from. WindowPoSts go from any other control address.
+type AddressConfig struct {
+	PreCommitControl   []address.Address
+	CommitControl      []address.Address
+	TerminateControl   []address.Address
+	DealPublishControl []address.Address
+
+	DisableOwnerFallback  bool
+	DisableWorkerFallback bool
 }
 
 // PathID is the id in a path's sectorstore.json.

@@ -182,6 +182,20 @@ func (h *Handover) Reserved(ctx context.Context, miner abi.ActorID) (bitfield.Bi
 	return bitfield.MultiMerge(slices.Collect(maps.Values(byName))...)
 }
 
+// NamedSenders are the control addresses that a miner's lotus-miner keeps for messages of one kind, none of them WindowPoSts.
+func (h *Handover) NamedSenders(ctx context.Context, miner abi.ActorID) ([]address.Address, error) {
+	p, err := h.lotusMiner(ctx, miner)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	c, err := ask(ctx, p, "ActorAddressConfig", p.api.ActorAddressConfig)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(c.PreCommitControl, c.CommitControl, c.TerminateControl, c.DealPublishControl), nil
+}
+
 // prover is one running lotus-miner or Curio node.
 type prover struct {
 	api      API

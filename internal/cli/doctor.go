@@ -98,7 +98,7 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 	d.lanes(around)
 	d.aggregation(around)
 	d.paths(around)
-	part(d.handover)
+	part(func(ctx context.Context) { d.handover(ctx, around) })
 	if d.store != nil {
 		part(d.servers)
 	}

@@ -101,6 +101,19 @@ func (d *doctor) chain(ctx context.Context) (s surroundings) {
 			continue
 		}
 		d.ok("chain", "miner %s has sectors of %s; %s pays for its messages", m.ID, info.SectorSize.ShortString(), sender)
+		if d.cfg.Chain.Sender.Shared {
+			continue
+		}
+		funds, err := node.Funds(ctx, abi.ActorID(m.ID))
+		if err != nil {
+			d.fail("chain", "", "funds of %s: %w", m.ID, err)
+			continue
+		}
+		for _, w := range funds.Wallets {
+			if w.Key == sender.String() {
+				s.alone(m.ID, w)
+			}
+		}
 	}
 	return s
 }

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"slices"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/handover"
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/files"
@@ -13,8 +16,8 @@ import (
 )
 
 // handover sees that whoever proves has this host's storage paths, and leaves lpseal its
-// sector numbers.
-func (d *doctor) handover(ctx context.Context) {
+// sector numbers and its sender.
+func (d *doctor) handover(ctx context.Context, s surroundings) {
 	to := d.cfg.Handover.To
 	if to == jobs.HandoverNone {
 		return
@@ -38,6 +41,9 @@ func (d *doctor) handover(ctx context.Context) {
 		}
 		if to == jobs.HandoverLotusMiner {
 			d.numbers(ctx, h, m)
+			if sender, ok := s.senders[m.ID]; ok {
+				d.sender(ctx, h, m, sender)
+			}
 		}
 	}
 }
@@ -67,4 +73,21 @@ func (d *doctor) numbers(ctx context.Context, h *handover.Handover, m configs.Mi
 		}
 		d.ok("prover", "the lotus-miner of %s leaves the sector numbers %s to lpseal", m.ID, r)
 	}
+}
+
+// sender sees that lotus-miner does not send from the key whose nonces lpseal counts. It sends its WindowPoSts from every control address that its
+// configuration names no use for, and from the worker and the owner besides (Lotus, storage/ctladdr).
+func (d *doctor) sender(ctx context.Context, h *handover.Handover, m configs.Miner, sender chain.Wallet) {
+	named, err := h.NamedSenders(ctx, abi.ActorID(m.ID))
+	if err != nil {
+		d.fail("prover", "", "%w", err)
+		return
+	}
+	isNamed := slices.ContainsFunc(named, func(a address.Address) bool { return a.String() == sender.Key || a.String() == sender.ID })
+	if isNamed && slices.Equal(sender.Roles, []string{"control"}) {
+		d.ok("prover", "the lotus-miner of %s sends no WindowPoSt from %s", m.ID, sender.Key)
+		return
+	}
+	d.warn("prover", `have lotus-miner use it for nothing, in its config.toml: [Addresses] TerminateControl = ["`+sender.Key+`"]; or set chain.sender.shared`,
+		"the lotus-miner of %s sends WindowPoSts from %s, too, while lpseal counts its nonces", m.ID, sender.Key)
 }

@@ -5,7 +5,7 @@
 // it keeps to, each held by a test of package handover:
 //
 //   - Tokens travel as a Bearer; one that is not known is HTTP status 401, none at all has the permission read. A method above the
-//     token's permissions is an RPC error that names both. All methods but ActorAddress and SectorNumReservations need admin.
+//     token's permissions is an RPC error that names both. All methods but ActorAddress, ActorAddressConfig and SectorNumReservations need admin.
 //   - lotus-miner's index is in memory. StorageInfo of an unknown path is the error "sector store not found". StorageDeclareSector takes
 //     an unknown path without an error; StorageFindSector does not give it, and StorageList breaks the call from then on.
 //   - StorageRedeclareLocal passes over a path that another process has attached, without an error. Of its own it reads the folder: every

@@ -38,6 +38,7 @@ type Prover struct {
 	index
 	miner        address.Address
 	reservations map[string]bitfield.BitField
+	addresses    handover.AddressConfig
 	server       *httptest.Server
 
 	mu    sync.Mutex
@@ -100,6 +101,13 @@ func (p *Prover) Reserve(name string, first, last abi.SectorNumber) {
 	p.reservations[name] = numbers
 }
 
+// Keep has lotus-miner send from an address nothing but terminations.
+func (p *Prover) Keep(a address.Address) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addresses.TerminateControl = append(p.addresses.TerminateControl, a)
+}
+
 // Calls names the methods that were called, in order, refused ones included.
 func (p *Prover) Calls() []string {
 	p.mu.Lock()
@@ -146,6 +154,15 @@ type lotusMiner struct{ common }
 
 func (m *lotusMiner) ActorAddress(ctx context.Context) (address.Address, error) {
 	return m.p.miner, m.p.permit(ctx, "ActorAddress", permRead)
+}
+
+func (m *lotusMiner) ActorAddressConfig(ctx context.Context) (handover.AddressConfig, error) {
+	if err := m.p.permit(ctx, "ActorAddressConfig", permRead); err != nil {
+		return handover.AddressConfig{}, err
+	}
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	return m.p.addresses, nil
 }
 
 func (m *lotusMiner) SectorNumReservations(ctx context.Context) (map[string]bitfield.BitField, error) {
