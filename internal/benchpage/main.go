@@ -35,7 +35,7 @@ var suites = []suite{
 		"From enqueueing a task to its handler's start. The peer is an asynq server with its defaults.", false},
 	{"./chain", "Batching", "1x", "Messages of 1,000 sectors",
 		"Pre-commits and commits of 1,000 sectors, one by one and in batches, on the embedded node: what the messages use and pay by its gas model (a table by " +
-			"method and sector, calibrated on a recorded network; see chain/devnet/gas.go) at a base fee held at 0.1 nanoFIL. A real network's figures differ.", true},
+			"method and sector, calibrated on a recorded network; see chain/devnet/gas.go) at a base fee held at 0.1 nanoFIL. docs/how-to/lotus.md sets some beside a Lotus node's.", true},
 	{"./chain", "ProofToPush", "100x", "From a proof to its message",
 		"From a proof that is ready to its message in the mempool at batch size 1: asking the chain, checking and pricing, journaling with fsync, signing, pushing.", false},
 	{"./chain", "Watching", "5x", "Watching 10,000 messages",
