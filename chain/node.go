@@ -241,7 +241,7 @@ func noneAnswers(away []error) error {
 }
 
 // tries is how often a read is asked before it fails; the poller asks again anyway.
-const tries = 3
+const tries = 4
 
 // read asks for something that asking changes nothing of: it is tried again, and at the next endpoint, while none answers.
 func read[T any](ctx context.Context, n *node, method string, ask func(context.Context, *api) (T, error)) (T, error) {

@@ -130,7 +130,7 @@ func TestUnreachableIsTransient(t *testing.T) {
 			_, err = c.Head(t.Context())
 			requireClass(t, jobs.Transient, err)
 			require.EqualError(t, err, "transient: node "+s.url+"/rpc/v1: ChainHead: http status "+text)
-			require.EqualValues(t, 3, s.calls["ChainHead"].Load(), "then the poller's turn comes")
+			require.EqualValues(t, 4, s.calls["ChainHead"].Load(), "then the poller's turn comes")
 		})
 	}
 }

@@ -367,7 +367,7 @@ func earlier(a, b Reason) Reason {
 func startable(row *Row, r *Record, f *Facts, p *Policy) Reason {
 	switch sr := r.Stage(row.Stage); sr.State {
 	case Queued, Running:
-		return Reason{Text: fmt.Sprintf("%s is %s on %s", row.Stage, sr.State, sr.Queue)}
+		return Reason{Text: fmt.Sprintf("%s is %s on %s", row.Stage, sr.State, sr.Queue) + unserved(sr, f)}
 	case Faulted:
 		return Reason{Text: fmt.Sprintf("%s failed: %s", row.Stage, sr.Fault.Error())}
 	}

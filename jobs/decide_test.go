@@ -169,6 +169,13 @@ func TestPendingTaskMovesWhenItsLaneIsGone(t *testing.T) {
 	require.Contains(t, why.Text, "c2 waits for a worker: no live worker has a fit gpu lane: h1/")
 	require.Contains(t, why.Text, " took it out (no GPU is seen), h2/")
 	require.Contains(t, why.Text, " is drained (lpseal machines resume h2/")
+
+	f.Tasks[C2] = TaskPending
+	_, why = Decide(r, f, p)
+	require.Contains(t, why.Text, "c2 is queued on gpu.any.b: no live worker has a fit gpu lane for that: h1/")
+	f.Workers = nil
+	_, why = Decide(r, f, p)
+	require.Contains(t, why.Text, "c2 is queued on gpu.any.b: no live worker has a fit gpu lane for that")
 }
 
 // TestRemedies is design §5's table, for every stage and class.

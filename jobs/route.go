@@ -51,6 +51,15 @@ func alive(name string, f *Facts) bool {
 	return len(serving(f, q.Class, func(_ Worker, s Queue) bool { return s == q })) > 0
 }
 
+// unserved says, behind where a stage is queued, that nobody takes it from there.
+func unserved(sr StageRecord, f *Facts) string {
+	q, err := ParseQueue(sr.Queue)
+	if sr.State != Queued || err != nil || alive(sr.Queue, f) {
+		return ""
+	}
+	return fmt.Sprintf(": no live worker has a fit %s lane for that%s", q.Class, TakenOut(f.Workers, q.Class))
+}
+
 // shortest is the queue with the least expected wait; ties go by name, so that
 // every scheduler chooses the same.
 func shortest(queues map[Queue]int, f *Facts) (best Queue, ok bool) {

@@ -1,5 +1,7 @@
 package jobs
 
+import "fmt"
+
 // WaitsFor says what a sector waits for that no stage is under way for, as far as its record
 // alone tells: a list has a line for each of thousands. [Decide] knows exactly.
 func (r *Record) WaitsFor() string {
@@ -21,6 +23,11 @@ func (r *Record) WaitsFor() string {
 		return "waits for a lane for c2"
 	case done(TreeRC) && !done(PreCommit):
 		return "waits for a batch of pre-commits"
+	}
+	for _, row := range Stages {
+		if !row.Recovery && !done(row.Stage) {
+			return fmt.Sprintf("next is %s", row.Stage)
+		}
 	}
 	return "waits for the next poll"
 }

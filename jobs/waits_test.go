@@ -19,7 +19,8 @@ func TestWaitsFor(t *testing.T) {
 	seed := Randomness{Value: []byte{1}}
 	for want, r := range map[string]*Record{
 		"waits for a place":                    {},
-		"waits for the next poll":              {Home: "p1", Stages: done(TreeD, SDR)},
+		"next is tree_rc":                      {Home: "p1", Stages: done(TreeD, SDR)},
+		"next is finalize":                     {Home: "p1", Activation: 9, PreCommitEpoch: 7, Seed: seed, Stages: done(append(sealed, PreCommit, C1, C2, Commit, DropLayers)...)},
 		"waits for a batch of pre-commits":     {Home: "p1", Stages: done(sealed...)},
 		"pre-commit sent, waits to land":       {Home: "p1", Stages: done(append(sealed, PreCommit)...)},
 		"waits for the seed":                   {Home: "p1", PreCommitEpoch: 7, Stages: done(append(sealed, PreCommit)...)},
