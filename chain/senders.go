@@ -203,3 +203,12 @@ func (f FIL) String() string {
 	}
 	return fmt.Sprintf("%d attoFIL", rest)
 }
+
+// BriefAddress keeps both ends of an address that is as long as a BLS key's: enough to tell a miner's few senders apart where a line has other things to say.
+func BriefAddress(address string) string {
+	const longest, head, tail = 48, 10, 8
+	if len(address) <= longest {
+		return address
+	}
+	return address[:head] + "…" + address[len(address)-tail:]
+}

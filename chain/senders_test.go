@@ -69,3 +69,9 @@ func TestStuckSenderComesLast(t *testing.T) {
 	send(4)
 	require.Equal(t, controlKey, inPool(t, node)[0].Message.From)
 }
+
+func TestBriefAddress(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "t3vbnop6np…aq5votea", chain.BriefAddress("t3vbnop6np7hslg5ud6c2exvm3ez4v4ge6dyckzlitso7ulj2nbklxmgjzwtirub4hoql5ca6eq4kpaq5votea"))
+	require.Equal(t, "t1s4ef6ed23ln3yhgxxr5ji2ybxah7vbsozgsobpy", chain.BriefAddress("t1s4ef6ed23ln3yhgxxr5ji2ybxah7vbsozgsobpy"))
+}

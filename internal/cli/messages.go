@@ -120,7 +120,7 @@ func printMessages(w io.Writer, l messageList, none string) error {
 			if t.Age > 0 {
 				age = fmt.Sprintf("%d epochs", t.Age)
 			}
-			row("%s\t%s\t%d\t%s\t%s\t%s\t%s", stateText(&t), age, t.Nonce, or(t.Sender, "-"), messageFor(&t), fee(&t), or(t.CID, "-"))
+			row("%s\t%s\t%d\t%s\t%s\t%s\t%s", stateText(&t), age, t.Nonce, or(chain.BriefAddress(t.Sender), "-"), messageFor(&t), fee(&t), or(t.CID, "-"))
 		}
 	})
 	if n := l.Matched - len(l.Messages); n > 0 {

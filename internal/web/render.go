@@ -53,6 +53,7 @@ func loadPages() (*pages, error) {
 		"fil":     func(a abi.TokenAmount) string { return chain.FIL(a).String() },
 		"epoch":   epochOrNone,
 		"claims":  claims,
+		"brief":   chain.BriefAddress,
 		"epochs":  func(e abi.ChainEpoch) string { return humanize.Comma(int64(e)) },
 	}
 	layout, err := template.New("").Funcs(funcs).ParseFS(assets, "templates/layout.html", "templates/parts.html")
