@@ -1,9 +1,12 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
 )
 
 // C1 opens the challenged nodes: the vanilla proof.
@@ -71,4 +74,17 @@ func doC1(ctx context.Context, env *Env, r *Record) (*Result, error) {
 	}
 	digest, err := env.Files.SaveC1(ctx, r, out)
 	return &Result{C1Digest: digest}, err
+}
+
+// SeedHolds sees that the chain's seed, that of an epoch, is the one that the vanilla proof
+// answers. It is asked before a SNARK is made of the proof, and before that is sent: a
+// reorganisation deeper than the confidence at which the seed was drawn changes it.
+func SeedHolds(ctx context.Context, chain Chain, r *Record, epoch abi.ChainEpoch) error {
+	seed, err := chain.Seed(ctx, r.ID.Miner, epoch)
+	if err != nil || bytes.Equal(seed, r.Seed.Value) {
+		return err
+	}
+	f := Failf(Input, "the chain's seed of epoch %d is %x, and the proof is of %x: a reorganisation changed it, so the proof is made again", epoch, seed, r.Seed.Value)
+	f.From = C1
+	return f
 }

@@ -81,14 +81,5 @@ func holdsOnChain(ctx context.Context, chain Chain, r *Record) error {
 	if !bytes.Equal(ticket, r.Ticket.Value) {
 		return differs("ticket", fmt.Sprintf("%x", r.Ticket.Value), fmt.Sprintf("%x", ticket))
 	}
-	seed, err := chain.Seed(ctx, r.ID.Miner, pre.Epoch+network.ChallengeDelay)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(seed, r.Seed.Value) {
-		f := Failf(Input, "the chain's seed of epoch %d is %x, and the proof is of %x: a reorganisation changed it, so the proof is made again", pre.Epoch+network.ChallengeDelay, seed, r.Seed.Value)
-		f.From = C1
-		return f
-	}
-	return nil
+	return SeedHolds(ctx, chain, r, pre.Epoch+network.ChallengeDelay)
 }

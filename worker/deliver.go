@@ -277,3 +277,20 @@ func (d *delivery) freshen(ctx context.Context) error {
 	}
 	return d.apply(ctx, jobs.TicketRedrawn{Task: d.task, Claim: d.claim, Ticket: jobs.Randomness{Epoch: epoch, Value: value, At: head.Epoch}})
 }
+
+// compareSeed sees that the chain still has the seed that the proof would answer, before
+// minutes of a GPU go into it. A node that is away stops no proof: commit compares again.
+func (d *delivery) compareSeed(ctx context.Context) error {
+	if d.task.Stage != jobs.C2 {
+		return nil
+	}
+	err := jobs.SeedHolds(ctx, d.w.Env(d.lane.decl).Chain, d.record, d.record.Seed.Epoch)
+	var changed *jobs.Fault
+	if errors.As(err, &changed) && changed.Class == jobs.Input {
+		return err
+	}
+	if err != nil {
+		d.log.Warn("the proof is made without comparing its seed with the chain's", "err", err)
+	}
+	return nil
+}

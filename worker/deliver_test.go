@@ -148,6 +148,44 @@ func preCommitted(w *world, r *jobs.Record) {
 	require.NoError(w.t, err)
 }
 
+// TestAChangedSeedIsNoticedBeforeC2: no child is started for a proof that the chain would
+// refuse. A node that does not answer keeps no GPU idle.
+func TestAChangedSeedIsNoticedBeforeC2(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		changed, away bool
+		class         jobs.FaultClass
+		text          string
+	}{
+		"as drawn":          {class: jobs.Funds, text: "it ran"},
+		"changed":           {changed: true, class: jobs.Input, text: "a reorganisation changed it"},
+		"the node is away":  {away: true, class: jobs.Funds, text: "it ran"},
+		"changed, and away": {changed: true, away: true, class: jobs.Funds, text: "it ran"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			worker, err := New(w.options("w0"))
+			require.NoError(t, err)
+			worker.life = w.ctx
+			task := w.schedule(w.sector(func(r *jobs.Record) {
+				if c.changed {
+					r.Seed.Value = make([]byte, 32)
+				}
+			}).ID, jobs.C2, false)
+			w.set(t, scene{Fault: jobs.Failf(jobs.Funds, "it ran")})
+			if c.away {
+				w.chain.Fail("Seed", jobs.Failf(jobs.Transient, "node is down"))
+			}
+			require.NoError(t, worker.lanes[2].handle(w.ctx, task))
+			fault := w.load(task.ID).Stage(jobs.C2).Fault
+			require.Equal(t, c.class, fault.Class)
+			require.Contains(t, fault.Text, c.text)
+			require.Equal(t, c.class == jobs.Input, fault.From == jobs.C1, "what is made again")
+		})
+	}
+}
+
 // TestTicketOfARunningChildStays: no layer is finished, but one is being made.
 func TestTicketOfARunningChildStays(t *testing.T) {
 	t.Parallel()

@@ -97,6 +97,9 @@ func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, 
 	if err := d.freshen(ctx); err != nil {
 		return fail(err)
 	}
+	if err := d.compareSeed(ctx); err != nil {
+		return fail(err)
+	}
 	slot, err := d.lane.take(ctx, d.w.Child.Poll, func() {
 		d.progress(ctx, jobs.Progress{Step: "waiting for a free slot"})
 	})

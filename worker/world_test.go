@@ -394,11 +394,13 @@ func (w *world) sector(with ...func(*jobs.Record)) *jobs.Record {
 	require.NoError(w.t, err)
 	head, err := w.chain.Head(w.ctx)
 	require.NoError(w.t, err)
+	seed, err := w.chain.Seed(w.ctx, 1000, head.Epoch)
+	require.NoError(w.t, err)
 	r := &jobs.Record{
 		ID: jobs.SectorID{Miner: 1000, Number: w.number}, Version: 1, Created: time.Now(), Proof: proof,
 		Home: w.Home, CommD: commD, Stages: map[jobs.Stage]jobs.StageRecord{},
 		Ticket: jobs.Randomness{Epoch: head.Epoch - 900, Value: make([]byte, 32), At: head.Epoch},
-		Seed:   jobs.Randomness{Epoch: head.Epoch, Value: make([]byte, 32), At: head.Epoch},
+		Seed:   jobs.Randomness{Epoch: head.Epoch, Value: seed, At: head.Epoch},
 	}
 	for _, with := range with {
 		with(r)
