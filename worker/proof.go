@@ -91,19 +91,25 @@ func (p *proofProcess) serve(worker *link) {
 		if err != nil {
 			return
 		}
-		ok := p.take(q.Work, locks)
-		if !ok {
+		begin := p.take(q.Work, locks)
+		if begin == nil {
 			closeAll(locks)
 		}
-		if worker.answer(ok) != nil {
+		err = worker.answer(begin != nil)
+		if begin != nil {
+			begin()
+		}
+		if err != nil {
 			return
 		}
 	}
 }
 
-// take begins a work if it may have it. The answer to the worker comes after: a
-// work is taken when the shim holds its locks, whatever becomes of the worker.
-func (p *proofProcess) take(path string, locks []*os.File) bool {
+// take takes a work if it may have it; nil: it may not. The answer to the worker comes
+// after, for a work is taken when the shim holds its locks, whatever becomes of the
+// worker, and the work begins after the answer: one that kills the process at once would
+// look as if it had never been taken.
+func (p *proofProcess) take(path string, locks []*os.File) (begin func()) {
 	w := &work{locks: locks}
 	var err error
 	if w.folder, err = folderAt(path); err == nil {
@@ -114,7 +120,7 @@ func (p *proofProcess) take(path string, locks []*os.File) bool {
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "lpseal: child: %s: %v\n", path, err)
-		return false
+		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,7 +128,7 @@ func (p *proofProcess) take(path string, locks []*os.File) bool {
 		p.row, p.lane = jobs.RowOf(w.request.Task.Stage), w.request.Lane
 	}
 	if !p.takes(w) || p.tell(question{Ask: hold, Work: w.path}, locks) != nil {
-		return false
+		return nil
 	}
 	p.hand[w] = true
 	p.took++
@@ -131,8 +137,12 @@ func (p *proofProcess) take(path string, locks []*os.File) bool {
 	}
 	together, stays := p.lane.Shares(p.row)
 	p.closed = p.closed || !stays && len(p.hand) == together
-	p.works.Go(func() { p.run(w, together) })
-	return true
+	answered := make(chan struct{})
+	p.works.Go(func() {
+		<-answered
+		p.run(w, together)
+	})
+	return func() { close(answered) }
 }
 
 // takes says whether w may join those in hand: the layers of one group are of one
