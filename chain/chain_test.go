@@ -82,7 +82,7 @@ func openJournal(t testing.TB) *chain.FileJournal {
 	t.Helper()
 	j, err := chain.OpenFileJournal(filepath.Join(t.TempDir(), "messages"))
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	t.Cleanup(j.Close)
 	return j
 }
 

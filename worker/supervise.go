@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lpseal/lpseal/internal/crash"
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -49,7 +50,7 @@ func (d *delivery) supervise(ctx context.Context) (outcome, error) {
 		}
 		// A success is used whoever made it; a fault was another run's.
 		if rep, err := f.report(); err == nil && rep != nil && rep.Result != nil {
-			_ = lock.Close()
+			filelock.Release(lock)
 			d.log.Info("took over the finished result")
 			return outcome{result: rep.Result}, nil
 		}

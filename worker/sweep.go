@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -143,7 +144,7 @@ func (w *Worker) sweep(ctx context.Context) error {
 func (f folder) remove() {
 	if lock, err := f.lock(); err == nil && lock != nil {
 		_ = os.RemoveAll(f.path) // what stays is swept next time
-		_ = lock.Close()
+		filelock.Release(lock)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -60,7 +61,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	default:
 		return fmt.Errorf("worker: %w", err)
 	}
-	defer mine.Close()
+	defer filelock.Release(mine)
 	w.background.Go(func() { w.sweeping(life) })
 	w.serve()
 	w.Log.Info("live", "lanes", laneText(w.Lanes), "paths", len(w.Files.Paths()), "state", w.StateDir)

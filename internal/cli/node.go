@@ -42,11 +42,12 @@ func (c *cluster) dialSigning(ctx context.Context, name string, join func(shared
 	}
 	node, err := c.connect(ctx, join(c.store.Journal(), disk))
 	if err != nil {
-		return nil, nil, errors.Join(err, disk.Close())
+		disk.Close()
+		return nil, nil, err
 	}
 	return node, func() {
 		node.Close()
-		_ = disk.Close() // every write was fsynced
+		disk.Close()
 	}, nil
 }
 

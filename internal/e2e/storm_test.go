@@ -94,7 +94,7 @@ func (s *storm) scheduler(name string) {
 	dir := s.TempDir()
 	disk, err := chain.OpenFileJournal(filepath.Join(dir, "messages.jsonl"))
 	require.NoError(s, err)
-	s.Cleanup(func() { _ = disk.Close() })
+	s.Cleanup(disk.Close)
 	client, err := chain.Dial(s.Context(), chain.Config{
 		API: s.node.APIInfo(), Miners: []abi.ActorID{stormMiner}, Log: quiet, Timeout: 5 * time.Second, Backoff: 20 * time.Millisecond,
 		Journal: chain.Mirror(s.store.Journal(), disk), ReplaceAfter: 5,

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
@@ -205,8 +206,7 @@ func TestLocks(t *testing.T) {
 	_, err = other.Lock(r, jobs.SDR, false)
 	requireFault(t, err, jobs.Busy)
 	sdr.Unlock()
-	wipe, err := other.Lock(r, jobs.RecoverWipe, true)
-	require.NoError(t, err)
+	wipe := lockSoon(t, other, r, jobs.RecoverWipe, true)
 	_, err = h.Lock(r, jobs.SDR, false)
 	requireFault(t, err, jobs.Busy)
 	wipe.Unlock()
@@ -244,9 +244,19 @@ func TestAChildInheritsTheLock(t *testing.T) {
 	require.NoError(t, cmd.Process.Kill())
 	require.Error(t, cmd.Wait())
 	_ = in.Close()
-	l, err = h.Lock(r, jobs.SDR, false)
-	require.NoError(t, err)
-	l.Unlock()
+	lockSoon(t, h, r, jobs.SDR, false).Unlock()
+}
+
+// lockSoon takes a lock that everybody let go of: a child that another test is just
+// forking may have it until it execs.
+func lockSoon(t *testing.T, h *Host, r *jobs.Record, stage jobs.Stage, exclusive bool) (l *Lock) {
+	t.Helper()
+	require.Eventually(t, func() (free bool) {
+		var err error
+		l, err = h.Lock(r, stage, exclusive)
+		return err == nil
+	}, 10*time.Second, time.Millisecond)
+	return l
 }
 
 func TestDigestOfStopsWhenCalledOff(t *testing.T) {

@@ -317,7 +317,7 @@ func (h *Host) receive(w http.ResponseWriter, r *http.Request, p *root, path str
 	if err != nil {
 		return state, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer filelock.Release(f) // what it has was fsynced
 	if err := filelock.Lock(f, filelock.Exclusive); errors.Is(err, filelock.ErrHeld) {
 		return state, jobs.Failf(jobs.Transient, "%s is being sent by another request", path)
 	} else if err != nil {
