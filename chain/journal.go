@@ -102,7 +102,7 @@ func replay(lines []byte, entries map[string][]byte) error {
 			continue
 		}
 		var l line
-		if err := strictly(text, &l); err != nil {
+		if err := jobs.DecodeStrictly(bytes.NewReader(text), &l); err != nil {
 			return fmt.Errorf("line %d is damaged, or a newer lpseal wrote it: %w", n+1, err)
 		}
 		l.into(entries)

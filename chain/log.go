@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -178,24 +177,10 @@ func isUnreadable(err error) bool {
 	return errors.As(err, &u)
 }
 
-// decode parses what the journal holds under a key. An unknown field is an error, as it is for a sector's record: what a newer lpseal wrote must not be judged
-// without it, nor cut down when it is written again.
+// decode parses what the journal holds under a key, as strictly as a sector's record.
 func decode(key string, raw []byte, v any) error {
-	if err := strictly(raw, v); err != nil {
+	if err := jobs.DecodeStrictly(bytes.NewReader(raw), v); err != nil {
 		return unreadable(key, err)
-	}
-	return nil
-}
-
-// strictly parses one JSON value that has no other fields than v.
-func strictly(raw []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("there is more after the value")
 	}
 	return nil
 }

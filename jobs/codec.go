@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -280,11 +281,25 @@ func (p *parser) cid(k, v string) cid.Cid {
 }
 
 func (p *parser) json(k, v string, into any) {
-	d := json.NewDecoder(strings.NewReader(v))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	if err := DecodeStrictly(strings.NewReader(v), into); err != nil {
 		p.fail(k, v, err)
 	}
+}
+
+// DecodeStrictly reads one JSON value and nothing else, and refuses fields that v does not
+// have: what a newer lpseal wrote must neither be judged without them nor cut down when it
+// is written again, and who ignored an unknown one would seal something else than what was
+// asked for.
+func DecodeStrictly(from io.Reader, v any) error {
+	d := json.NewDecoder(from)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("there is more after the value")
+	}
+	return nil
 }
 
 func (p *parser) randomness(k, v string) (out Randomness) {

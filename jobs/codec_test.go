@@ -42,6 +42,9 @@ func TestRecordRoundTrip(t *testing.T) {
 		_, err = ParseRecord(newer)
 		require.ErrorContains(t, err, field+" = ")
 		require.ErrorContains(t, err, "novel")
+		newer[field] = r.Fields()[field] + `{}`
+		_, err = ParseRecord(newer)
+		require.ErrorContains(t, err, "more after the value")
 	}
 }
 

@@ -74,7 +74,7 @@ func parseDeal(id string, fields map[string]string) (*Deal, error) {
 		return nil, fmt.Errorf("deal %s: %w", id, ErrNoDeal)
 	}
 	var r received
-	if err := parseStrictly(fields["deal"], &r); err != nil {
+	if err := jobs.DecodeStrictly(strings.NewReader(fields["deal"]), &r); err != nil {
 		return nil, unreadOne("deal", id, err)
 	}
 	d := &Deal{Deal: r.Deal, Digest: r.Digest, Refused: fields["refused"]}
@@ -86,14 +86,6 @@ func parseDeal(id string, fields map[string]string) (*Deal, error) {
 		d.Sector = &sector
 	}
 	return d, nil
-}
-
-// parseStrictly refuses fields that this lpseal does not know, as for a record: who ignored
-// them would seal something else than what was asked for.
-func parseStrictly(text string, v any) error {
-	d := json.NewDecoder(strings.NewReader(text))
-	d.DisallowUnknownFields()
-	return d.Decode(v)
 }
 
 // OpenDeals gives the deals whose sector has no record yet, as far as the index knows, the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -56,7 +57,7 @@ func (s *Store) Plan(ctx context.Context, sector jobs.SectorID) (*jobs.Plan, err
 
 func parsePlan(sector jobs.SectorID, text string) (*jobs.Plan, error) {
 	var p jobs.Plan
-	if err := parseStrictly(text, &p); err != nil {
+	if err := jobs.DecodeStrictly(strings.NewReader(text), &p); err != nil {
 		return nil, unreadOne("plan", sector.String(), err)
 	}
 	return &p, nil

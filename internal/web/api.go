@@ -124,9 +124,7 @@ func (s *site) takeDeal(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("%w: send it as application/json", errRequest)
 	}
 	var q dealRequest
-	body := json.NewDecoder(r.Body)
-	body.DisallowUnknownFields()
-	if err := body.Decode(&q); err != nil {
+	if err := jobs.DecodeStrictly(r.Body, &q); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRequest, err)
 	}
 	d, digest, err := q.deal(s.Miners)
