@@ -277,8 +277,7 @@ func TestMemberOfAnotherBatch(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	journal := openJournal(t)
-	crash := &crash{steps: 1 << 20}
-	dying := dial(t, node, withJournal(crashAtSecond{journal, crash}))
+	dying := dial(t, node, withJournal(diesUnsigned{journal}))
 	pres := preCommitsOf(t, dying, 4)
 	_, err := dying.SendPreCommits(t.Context(), "b-1", pres[:3])
 	require.ErrorContains(t, err, "crashed", "after the nonce was reserved")

@@ -37,6 +37,10 @@ func (f *frozen) step(do func()) error {
 	return nil
 }
 
+func freezeAfter(steps int) *frozen {
+	return &frozen{steps: steps, reached: make(chan struct{}), thaw: make(chan struct{})}
+}
+
 func (f *frozen) arm(steps int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -51,6 +55,30 @@ type freezingJournal struct {
 func (j freezingJournal) Swap(ctx context.Context, key string, old, next []byte) (ok bool, err error) {
 	_ = j.frozen.step(func() { ok, err = j.Journal.Swap(ctx, key, old, next) })
 	return ok, err
+}
+
+// reserving are the writes of three pre-commits before their message is signed: the message,
+// three claims, the nonce.
+const reserving = 5
+
+// frozenBeforeSigning starts a process that sends three pre-commits and freezes before its
+// signature is written. Woken up, it signs, and has ended when wake returns.
+func frozenBeforeSigning(t *testing.T, node *devnet.Node, journal chain.Journal) (pres []jobs.PreCommitRequest, wake func()) {
+	t.Helper()
+	f := freezeAfter(reserving)
+	c := dial(t, node, withJournal(freezingJournal{journal, f}))
+	pres = preCommitsOf(t, c, 3)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, err := c.SendPreCommits(t.Context(), "b-1", pres)
+		assert.NoError(t, err)
+	}()
+	<-f.reached
+	return pres, sync.OnceFunc(func() {
+		close(f.thaw)
+		<-ended
+	})
 }
 
 // A process that freezes before any of its calls and journal writes, and so after the one before, and wakes up when its sectors were sent in other batches or by a newer fence,
@@ -99,12 +127,12 @@ func freezeAndGoOn(t *testing.T, steps int, crashed bool,
 	t.Helper()
 	node := startNode(t)
 	journal := newMemory()
-	f := &frozen{steps: 1 << 20, reached: make(chan struct{}), thaw: make(chan struct{})}
+	f := freezeAfter(1 << 20)
 	freezing := dial(t, node, withJournal(freezingJournal{journal, f}), func(c *chain.Config) { c.API = proxy(t, node, f.step) })
 	c := dial(t, node, withJournal(journal))
 	pres := preCommitsOf(t, c, 3)
 	if crashed {
-		atSigning := &crash{steps: 5} // writes: the message, three claims, the nonce
+		atSigning := &crash{steps: reserving}
 		_, err := dial(t, node, withJournal(crashingJournal{journal, atSigning})).SendPreCommits(t.Context(), "b-1", pres)
 		require.ErrorContains(t, err, "crashed")
 	}
@@ -146,8 +174,8 @@ func TestFrozenTwins(t *testing.T) {
 	for steps, froze := 0, true; froze; steps++ {
 		node := startNode(t)
 		journal := newMemory()
-		first := &frozen{steps: 5, reached: make(chan struct{}), thaw: make(chan struct{})} // writes: the message, three claims, the nonce
-		second := &frozen{steps: 1 << 20, reached: make(chan struct{}), thaw: make(chan struct{})}
+		first := freezeAfter(reserving)
+		second := freezeAfter(1 << 20)
 		a := dial(t, node, withJournal(freezingJournal{journal, first}))
 		b := dial(t, node, withJournal(freezingJournal{journal, second}), func(c *chain.Config) { c.API = proxy(t, node, second.step) })
 		pres := preCommitsOf(t, a, 3)
@@ -197,23 +225,13 @@ func TestSignedAfterItsNonceWasUsed(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	journal := newMemory()
-	f := &frozen{steps: 5, reached: make(chan struct{}), thaw: make(chan struct{})} // writes: the message, three claims, the nonce
-	freezing := dial(t, node, withJournal(freezingJournal{journal, f}))
+	pres, wake := frozenBeforeSigning(t, node, journal)
 	c := dial(t, node, withJournal(journal))
-	pres := preCommitsOf(t, c, 3)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, err := freezing.SendPreCommits(t.Context(), "b-1", pres)
-		assert.NoError(t, err)
-	}()
-	<-f.reached
 	transfer(t, node, devnet.Secp256k1Key("control"), 0)
 	advance(t, node, 40) // the base fee sinks
 	require.EqualValues(t, 1, used(t, node, controlKey))
 	require.NoError(t, c.Tend(t.Context()), "settles nonce 0")
-	close(f.thaw)
-	<-ended
+	wake()
 	for range 3 {
 		_, err := c.SendPreCommits(t.Context(), "b-1", pres)
 		require.NoError(t, err)
@@ -247,23 +265,10 @@ func TestSignedWhileItsNonceIsFilled(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	journal := newMemory()
-	f := &frozen{steps: 5, reached: make(chan struct{}), thaw: make(chan struct{})} // writes: the message, three claims, the nonce
-	freezing := dial(t, node, withJournal(freezingJournal{journal, f}))
-	pres := preCommitsOf(t, freezing, 3)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, err := freezing.SendPreCommits(t.Context(), "b-1", pres)
-		assert.NoError(t, err)
-	}()
-	<-f.reached
+	pres, wake := frozenBeforeSigning(t, node, journal)
 	advance(t, node, 10)
-	wake := sync.OnceFunc(func() {
-		close(f.thaw)
-		<-ended
-	})
 	require.NoError(t, dial(t, node, withJournal(written{journal, "sender/", wake})).Tend(t.Context()))
-	<-ended
+	wake()
 	c := dial(t, node, withJournal(journal))
 	for range 2 {
 		advance(t, node, 10)

@@ -224,15 +224,11 @@ func TestTendFillsReservedNonce(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	journal := openJournal(t)
-	crash := &crash{steps: 1 << 20}
-	dying := dial(t, node, withJournal(crashAtSecond{journal, crash}))
-	first := preCommitOf(t, dying, 1)
-	_, err := sendPreCommit(t.Context(), dying, first)
-	require.ErrorContains(t, err, "crashed", "after the nonce was reserved")
+	first := diedUnsigned(t, node, journal)
 
 	c := dial(t, node, withJournal(journal))
 	second := preCommitOf(t, c, 2)
-	_, err = sendPreCommit(t.Context(), c, second)
+	_, err := sendPreCommit(t.Context(), c, second)
 	require.NoError(t, err)
 	advance(t, node, 10)
 	require.Zero(t, used(t, node, controlKey), "the gap holds it up")
@@ -253,10 +249,7 @@ func TestAForeignMessageIsNotFilledOver(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	journal := openJournal(t)
-	dying := dial(t, node, withJournal(crashAtSecond{journal, &crash{steps: 1 << 20}}))
-	pre := preCommitOf(t, dying, 1)
-	_, err := sendPreCommit(t.Context(), dying, pre)
-	require.ErrorContains(t, err, "crashed", "after the nonce was reserved")
+	pre := diedUnsigned(t, node, journal)
 	foreign := transferAt(t, node, devnet.Secp256k1Key("control"), 0, 50_000)
 	advanceEmpty(t, node, 10)
 	c := dial(t, node, withJournal(journal))
@@ -276,17 +269,24 @@ func TestAForeignMessageIsNotFilledOver(t *testing.T) {
 	require.EqualValues(t, 2, used(t, node, controlKey))
 }
 
-// crashAtSecond ends the process once a nonce was reserved: at the first write over an entry.
-type crashAtSecond struct {
-	chain.Journal
-	crash *crash
-}
+// diesUnsigned ends the process once a nonce was reserved: at the first write over an entry.
+type diesUnsigned struct{ chain.Journal }
 
-func (j crashAtSecond) Swap(ctx context.Context, key string, old, next []byte) (ok bool, err error) {
+func (j diesUnsigned) Swap(ctx context.Context, key string, old, next []byte) (ok bool, err error) {
 	if old != nil {
 		return false, errCrashed
 	}
 	return j.Journal.Swap(ctx, key, old, next)
+}
+
+// diedUnsigned has a process send a pre-commit and die once the nonce was reserved.
+func diedUnsigned(t *testing.T, node *devnet.Node, journal chain.Journal) jobs.PreCommitRequest {
+	t.Helper()
+	dying := dial(t, node, withJournal(diesUnsigned{journal}))
+	pre := preCommitOf(t, dying, 1)
+	_, err := sendPreCommit(t.Context(), dying, pre)
+	require.ErrorContains(t, err, "crashed", "after the nonce was reserved")
+	return pre
 }
 
 // A landed message whose receipt nobody has is judged by the sector's state.

@@ -196,10 +196,7 @@ func TestCancelFillsAReservedNonce(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	journal := openJournal(t)
-	dying := dial(t, node, withJournal(crashAtSecond{journal, &crash{steps: 1 << 20}}))
-	pre := preCommitOf(t, dying, 1)
-	_, err := sendPreCommit(t.Context(), dying, pre)
-	require.ErrorContains(t, err, "crashed")
+	pre := diedUnsigned(t, node, journal)
 
 	waiting, err := chain.Ledger{Shared: journal}.Waiting(t.Context())
 	require.NoError(t, err)
