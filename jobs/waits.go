@@ -1,6 +1,9 @@
 package jobs
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // WaitsFor says what a sector waits for that no stage is under way for, as far as its record
 // alone tells: a list has a line for each of thousands. [Decide] knows exactly.
@@ -24,10 +27,7 @@ func (r *Record) WaitsFor() string {
 	case done(TreeRC) && !done(PreCommit):
 		return "waits for a batch of pre-commits"
 	}
-	for _, row := range Stages {
-		if !row.Recovery && !done(row.Stage) {
-			return fmt.Sprintf("next is %s", row.Stage)
-		}
-	}
-	return "waits for the next poll"
+	// Finalize, the last one, is not done.
+	next := slices.IndexFunc(Stages, func(row *Row) bool { return !row.Recovery && !done(row.Stage) })
+	return fmt.Sprintf("next is %s", Stages[next].Stage)
 }
