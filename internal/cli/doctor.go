@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/jobs"
 )
@@ -31,6 +32,8 @@ type finding struct {
 type doctor struct {
 	*cluster
 	diagnosis
+	// senders of messages that lotus-miner must not send from, by miner.
+	senders map[configs.MinerID]chain.Wallet
 }
 
 type diagnosis struct {
@@ -76,7 +79,7 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 	if err != nil {
 		return nil, err
 	}
-	d := &doctor{cluster: &cluster{cfg: &quiet, logs: logs}}
+	d := &doctor{cluster: &cluster{cfg: &quiet, logs: logs}, senders: map[configs.MinerID]chain.Wallet{}}
 	part := func(look func(context.Context)) {
 		ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 		defer cancel()
@@ -98,7 +101,7 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 	d.lanes(around)
 	d.aggregation(around)
 	d.paths(around)
-	part(func(ctx context.Context) { d.handover(ctx, around) })
+	part(d.handover)
 	if d.store != nil {
 		part(d.servers)
 	}

@@ -101,7 +101,7 @@ func (d *doctor) chain(ctx context.Context) (s surroundings) {
 			continue
 		}
 		d.ok("chain", "miner %s has sectors of %s; %s pays for its messages", m.ID, info.SectorSize.ShortString(), sender)
-		if d.cfg.Chain.Sender.Shared {
+		if d.cfg.Chain.Sender.Shared || d.cfg.Handover.To != jobs.HandoverLotusMiner {
 			continue
 		}
 		funds, err := node.Funds(ctx, abi.ActorID(m.ID))
@@ -111,7 +111,7 @@ func (d *doctor) chain(ctx context.Context) (s surroundings) {
 		}
 		for _, w := range funds.Wallets {
 			if w.Key == sender.String() {
-				s.alone(m.ID, w)
+				d.senders[m.ID] = w
 			}
 		}
 	}

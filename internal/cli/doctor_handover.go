@@ -17,7 +17,7 @@ import (
 
 // handover sees that whoever proves has this host's storage paths, and leaves lpseal its
 // sector numbers and its sender.
-func (d *doctor) handover(ctx context.Context, s surroundings) {
+func (d *doctor) handover(ctx context.Context) {
 	to := d.cfg.Handover.To
 	if to == jobs.HandoverNone {
 		return
@@ -41,7 +41,7 @@ func (d *doctor) handover(ctx context.Context, s surroundings) {
 		}
 		if to == jobs.HandoverLotusMiner {
 			d.numbers(ctx, h, m)
-			if sender, ok := s.senders[m.ID]; ok {
+			if sender, ok := d.senders[m.ID]; ok {
 				d.sender(ctx, h, m, sender)
 			}
 		}

@@ -67,10 +67,10 @@ func TestDoctorSeesTheHandover(t *testing.T) {
 	cfg.Handover = configs.Handover{To: jobs.HandoverLotusMiner, API: configs.Secret(miner.APIInfo(handovertest.Admin))}
 	cfg.Worker.Paths = []configs.StorePath{{Dir: dir}}
 	cfg.Miners = []configs.Miner{{ID: 1000, Ranges: []configs.Range{{First: 0, Last: 9}, {First: 1000, Last: 1999}}}}
-	var around surroundings
+	senders := map[configs.MinerID]chain.Wallet{}
 	look := func() []finding {
-		d := &doctor{cluster: &cluster{cfg: &cfg}}
-		d.handover(t.Context(), around)
+		d := &doctor{cluster: &cluster{cfg: &cfg}, senders: senders}
+		d.handover(t.Context())
 		return d.Findings
 	}
 	miner.Reserve("lpseal", 1000, 1989)
@@ -91,21 +91,22 @@ func TestDoctorSeesTheHandover(t *testing.T) {
 	key := devnet.Secp256k1Key("sender").Address()
 	id, err := address.NewIDAddress(104)
 	require.NoError(t, err)
-	around.alone(1000, chain.Wallet{Roles: []string{"control"}, ID: id.String(), Key: key.String()})
+	senders[1000] = chain.Wallet{Roles: []string{"control"}, ID: id.String(), Key: key.String()}
 	last := func() finding { found := look(); return found[len(found)-1] }
 	require.Equal(t, warned, last().Status)
 	require.Contains(t, last().Text, "sends WindowPoSts from "+key.String())
 	require.Contains(t, last().Fix, "TerminateControl")
 	miner.Keep(key)
 	require.Equal(t, fine, last().Status)
-	around.alone(1000, chain.Wallet{Roles: []string{"worker"}, ID: id.String(), Key: key.String()})
+	senders[1000] = chain.Wallet{Roles: []string{"worker"}, ID: id.String(), Key: key.String()}
 	require.Equal(t, warned, last().Status, "a worker is used for all")
-	around.alone(1000, chain.Wallet{Roles: []string{"control"}, ID: id.String(), Key: "t3other"})
+	senders[1000] = chain.Wallet{Roles: []string{"control"}, ID: id.String(), Key: "t3other"}
 	require.Equal(t, warned, last().Status)
 	miner.Keep(id)
 	require.Equal(t, fine, last().Status, "named by its ID")
 
-	cfg.Miners[0].Ranges, around = nil, surroundings{}
+	cfg.Miners[0].Ranges = nil
+	delete(senders, 1000)
 	require.Equal(t, warned, look()[1].Status)
 	cfg.Handover.To = jobs.HandoverNone
 	require.Empty(t, look())

@@ -13,7 +13,6 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/klauspost/cpuid/v2"
 
-	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/figures"
 	"github.com/lpseal/lpseal/jobs"
@@ -27,8 +26,7 @@ type surroundings struct {
 	proofs   []abi.RegisteredSealProof // of the configured miners, the largest sectors first
 	capacity jobs.Capacity
 	figures  []figures.Figure
-	seals    bool                             // a sealing path is served here
-	senders  map[configs.MinerID]chain.Wallet // of messages that no other software may send from
+	seals    bool // a sealing path is served here
 }
 
 // unknownProof stands for the type of sectors nobody named a miner of.
@@ -46,14 +44,6 @@ func (s *surroundings) add(proof abi.RegisteredSealProof) {
 		s.proofs = append(s.proofs, proof)
 	}
 	slices.SortFunc(s.proofs, func(a, b abi.RegisteredSealProof) int { return cmp.Compare(b, a) })
-}
-
-// alone notes a sender that is lpseal's alone.
-func (s *surroundings) alone(miner configs.MinerID, sender chain.Wallet) {
-	if s.senders == nil {
-		s.senders = map[configs.MinerID]chain.Wallet{}
-	}
-	s.senders[miner] = sender
 }
 
 // look gathers them. A miner that the node does not know is an error of its own.
