@@ -2,6 +2,7 @@ package chain_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 
 	"github.com/filecoin-project/go-address"
@@ -43,10 +44,14 @@ func actorNonce(t *testing.T, node *devnet.Node, key address.Address) uint64 {
 	return actor.Nonce
 }
 
-func rawAPI(t testing.TB, node *devnet.Node) *lotus.FullNode {
+func rawAPI(t testing.TB, node *devnet.Node, token ...string) *lotus.FullNode {
 	t.Helper()
+	header := http.Header{}
+	for _, t := range token {
+		header.Set("Authorization", "Bearer "+t)
+	}
 	var api lotus.FullNode
-	closer, err := jsonrpc.NewMergeClient(t.Context(), node.URL(), lotus.Namespace, []any{&api}, nil, jsonrpc.WithErrors(lotus.Errors()))
+	closer, err := jsonrpc.NewMergeClient(t.Context(), node.URL(), lotus.Namespace, []any{&api}, header, jsonrpc.WithErrors(lotus.Errors()))
 	require.NoError(t, err)
 	t.Cleanup(closer)
 	return &api

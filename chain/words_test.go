@@ -1,9 +1,11 @@
 package chain_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-jsonrpc/auth"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/stretchr/testify/require"
@@ -17,9 +19,7 @@ import (
 // Every line of the recovery table that is told by the node's words alone, and not by an exit code, is reached on the embedded node.
 func TestWordsOfTheRecoveryTable(t *testing.T) {
 	t.Parallel()
-	seen := map[string]bool{
-		"the token may not sign": true, // a token of the embedded node allows everything: see TestClassifyUnrecorded
-	}
+	seen := map[string]bool{}
 	told := func(what string, class jobs.FaultClass, err error) {
 		t.Helper()
 		require.Error(t, err, what)
@@ -89,11 +89,39 @@ func TestWordsOfTheRecoveryTable(t *testing.T) {
 	_, err = api.StateSectorPartition(t.Context(), miner, 77, lotus.EmptyTSK)
 	told("the sector was terminated", jobs.Rejected, err)
 
-	guarded := startNode(t, func(c *devnet.Config) { c.Token = "right" })
+	guarded := startNode(t, func(c *devnet.Config) { c.Token, c.Tokens = "all", map[string]auth.Permission{"less": devnet.Write} })
 	_, err = rawAPI(t, guarded).ChainHead(t.Context())
 	told("the token is not known", jobs.Transient, err)
+	_, err = rawAPI(t, guarded, "less").WalletSign(t.Context(), control.Address(), nil)
+	told("the token may not sign", jobs.Transient, err)
 
 	for _, r := range chain.Recoveries() {
 		require.True(t, r.Exit != 0 || seen[r.What] || r.What == "any other failure", "nothing reaches %q", r.What)
 	}
+}
+
+// A token that may read and push, but not sign: nothing is sent, nothing is lost, and it goes with the right one.
+func TestATokenThatMayNotSign(t *testing.T) {
+	t.Parallel()
+	node := startNode(t, func(c *devnet.Config) {
+		c.Token, c.Tokens = "all", map[string]auth.Permission{"reads": devnet.Read, "pushes": devnet.Write}
+	})
+	journal := openJournal(t)
+	with := func(token string) func(*chain.Config) {
+		return func(c *chain.Config) { c.API = strings.Replace(node.APIInfo(), "all", token, 1) }
+	}
+	pre := preCommitOf(t, dial(t, node), 1)
+	for token, method := range map[string]string{"reads": "'WalletHas' (need 'write')", "pushes": "'WalletSignMessage' (need 'sign')"} {
+		c := dial(t, node, withJournal(journal), with(token))
+		_, err := sendPreCommit(t.Context(), c, pre)
+		requireClass(t, jobs.Transient, err)
+		require.ErrorContains(t, err, method)
+		require.ErrorContains(t, err, "give lpseal a token with sign permission")
+		require.Equal(t, jobs.MessageNone, message(t, c, pre.Meaning).State)
+	}
+	c := dial(t, node, withJournal(journal))
+	_, err := sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/filecoin-project/go-jsonrpc/auth"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
@@ -18,13 +20,16 @@ import (
 // Config is an embedded network. The zero value, with a Verifier, is one 2 KiB miner t01000 whose epochs only [Node.Advance] makes.
 type Config struct {
 	Listen         string         // TCP address; "127.0.0.1:0" by default
-	Token          string         // bearer token that every call must carry; none by default
+	Token          string         // bearer token that every call must carry, and that allows everything; none by default
 	NetworkName    string         // [DefaultNetworkName] by default
 	EpochDuration  time.Duration  // between epochs; 0 makes none but by Advance
 	ChallengeDelay abi.ChainEpoch // epochs from pre-commitment to seed; 10 by default, as on 2 KiB networks
 	Genesis        time.Time      // time of epoch 0; now by default
 	Secret         [32]byte       // that tickets and beacon are made from: equal secrets, equal chains
 	History        abi.ChainEpoch // epochs whose state is kept; 4,000 by default
+
+	// Tokens are good beside Token, each for as much as `lotus auth create-token --perm` would have it allow: [Read], [Write] or [Sign].
+	Tokens map[string]auth.Permission
 
 	Accounts []Account // t0100, t0101, …; [DefaultAccounts] when empty. Their keys are the node's wallet.
 	Miners   []Miner   // [DefaultMiner] when empty
@@ -132,6 +137,11 @@ func (c *Config) fill() error {
 			if i < 0 || i >= len(c.Accounts) {
 				errs = append(errs, fmt.Errorf("miner t0%d: there is no account %d, only %d", m.ID, i, len(c.Accounts)))
 			}
+		}
+	}
+	for _, most := range c.Tokens {
+		if c.Token == "" || !slices.Contains(permissions, most) {
+			errs = append(errs, fmt.Errorf("a token for %q: it is one of %q, beside one that allows everything", most, permissions))
 		}
 	}
 	return errors.Join(errs...)

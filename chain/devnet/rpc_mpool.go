@@ -15,7 +15,10 @@ import (
 )
 
 // MpoolPush takes a signed message. Gaps in the nonces are allowed, as for every message that is not from the network.
-func (a *api) MpoolPush(_ context.Context, m *lotus.SignedMessage) (cid.Cid, error) {
+func (a *api) MpoolPush(ctx context.Context, m *lotus.SignedMessage) (cid.Cid, error) {
+	if err := permit(ctx, "MpoolPush", Write); err != nil {
+		return cid.Undef, err
+	}
 	if err := a.push(m); err != nil {
 		return cid.Undef, err
 	}
@@ -105,6 +108,9 @@ func validForBlock(m *lotus.Message) error {
 
 // MpoolPushMessage estimates, signs with the node's nonce and pushes. A MsgUuid that was used gives its message again.
 func (a *api) MpoolPushMessage(ctx context.Context, in *lotus.Message, spec *lotus.MessageSendSpec) (*lotus.SignedMessage, error) {
+	if err := permit(ctx, "MpoolPushMessage", Sign); err != nil {
+		return nil, err
+	}
 	p := a.n.pool
 	p.sending.Lock()
 	defer p.sending.Unlock()

@@ -16,17 +16,26 @@ import (
 	"github.com/lpseal/lpseal/chain/lotus"
 )
 
-func (a *api) WalletHas(_ context.Context, addr address.Address) (bool, error) {
+func (a *api) WalletHas(ctx context.Context, addr address.Address) (bool, error) {
+	if err := permit(ctx, "WalletHas", Write); err != nil {
+		return false, err
+	}
 	_, ok := a.n.wallet[addr]
 	return ok, nil
 }
 
-func (a *api) WalletList(context.Context) ([]address.Address, error) {
+func (a *api) WalletList(ctx context.Context) ([]address.Address, error) {
+	if err := permit(ctx, "WalletList", Write); err != nil {
+		return nil, err
+	}
 	return slices.SortedFunc(maps.Keys(a.n.wallet), func(x, y address.Address) int { return cmp.Compare(x.String(), y.String()) }), nil
 }
 
 // WalletDefaultAddress is the first account's.
-func (a *api) WalletDefaultAddress(context.Context) (address.Address, error) {
+func (a *api) WalletDefaultAddress(ctx context.Context) (address.Address, error) {
+	if err := permit(ctx, "WalletDefaultAddress", Write); err != nil {
+		return address.Undef, err
+	}
 	return a.n.cfg.Accounts[0].Key.Address(), nil
 }
 
@@ -39,7 +48,10 @@ func (a *api) WalletBalance(_ context.Context, addr address.Address) (abi.TokenA
 	return found.balance, err
 }
 
-func (a *api) WalletSign(_ context.Context, addr address.Address, data []byte) (*crypto.Signature, error) {
+func (a *api) WalletSign(ctx context.Context, addr address.Address, data []byte) (*crypto.Signature, error) {
+	if err := permit(ctx, "WalletSign", Sign); err != nil {
+		return nil, err
+	}
 	key, err := a.key(addr)
 	if err != nil {
 		return nil, err
@@ -48,7 +60,10 @@ func (a *api) WalletSign(_ context.Context, addr address.Address, data []byte) (
 }
 
 // WalletSignMessage signs a message as it is: the caller has resolved From to the key's address.
-func (a *api) WalletSignMessage(_ context.Context, addr address.Address, msg *lotus.Message) (*lotus.SignedMessage, error) {
+func (a *api) WalletSignMessage(ctx context.Context, addr address.Address, msg *lotus.Message) (*lotus.SignedMessage, error) {
+	if err := permit(ctx, "WalletSignMessage", Sign); err != nil {
+		return nil, err
+	}
 	key, err := a.key(addr)
 	if err != nil {
 		return nil, fmt.Errorf("failed to sign message: %w", err)

@@ -2,7 +2,6 @@ package devnet
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
@@ -50,7 +49,7 @@ func serve(ctx context.Context, n *Node) (*server, error) {
 	}
 	s := &server{addr: raw.Addr(), chaos: n.chaos, http: &http.Server{
 		ConnState:         n.chaos.track,
-		Handler:           n.chaos.around(authorize(n.cfg.Token, mux)),
+		Handler:           n.chaos.around(authorize(&n.cfg, mux)),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: 10 * time.Second,
 	}}
@@ -60,21 +59,6 @@ func serve(ctx context.Context, n *Node) (*server, error) {
 		}
 	})
 	return s, nil
-}
-
-// authorize demands the token, where there is one.
-func authorize(token string, next http.Handler) http.Handler {
-	if token == "" {
-		return next
-	}
-	want := []byte("Bearer " + token)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 func (s *server) apiInfo(token string) string {
