@@ -73,11 +73,14 @@ type group struct {
 // groupFiles are those of one version of control groups. inactive and active are the names
 // in stat of files in memory: they count as taken, and yet give way. What is not backed by
 // a file system's disk, such as tmpfs, is in neither.
-type groupFiles struct{ limit, usage, stat, inactive, active, events string }
+type groupFiles struct {
+	limits                                []string
+	usage, stat, inactive, active, events string
+}
 
 var (
-	version1 = &groupFiles{"memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "total_inactive_file", "total_active_file", "memory.oom_control"}
-	version2 = &groupFiles{"memory.max", "memory.current", "memory.stat", "inactive_file", "active_file", "memory.events"}
+	version1 = &groupFiles{[]string{"memory.limit_in_bytes"}, "memory.usage_in_bytes", "memory.stat", "total_inactive_file", "total_active_file", "memory.oom_control"}
+	version2 = &groupFiles{[]string{"memory.max", "memory.high"}, "memory.current", "memory.stat", "inactive_file", "active_file", "memory.events"}
 )
 
 // groups are this process's control group and those above it, whose limits hold too. A
@@ -111,9 +114,17 @@ func (s system) groups() (out []group) {
 	}
 }
 
-// limit is what the group may have, in bytes. Version 1 says "unlimited" by a number larger
-// than any machine's memory.
-func (g group) limit() (bytes uint64, ok bool) { return g.number(g.files.limit) }
+// limit is what the group may have, in bytes. Above memory.max the kernel kills, and above
+// memory.high it has the processes crawl, which is no better for a proof. Version 1 says
+// "unlimited" by a number larger than any machine's memory.
+func (g group) limit() (bytes uint64, ok bool) {
+	for _, name := range g.files.limits {
+		if n, limited := g.number(name); limited && (!ok || n < bytes) {
+			bytes, ok = n, true
+		}
+	}
+	return bytes, ok
+}
 
 // taken is what the group has and would not give way, in bytes.
 func (g group) taken() (bytes uint64, ok bool) {

@@ -44,6 +44,15 @@ func TestControlGroups(t *testing.T) {
 			"sys/fs/cgroup/system.slice/lpseal.service/memory.max":     "max\n",
 			"sys/fs/cgroup/system.slice/lpseal.service/memory.current": "50331648\n",
 		}, 1024 * mib, 512 * mib, 7},
+		"version 2, throttled before it is killed": {map[string]string{
+			"proc/self/cgroup": v2,
+			"sys/fs/cgroup/system.slice/lpseal.service/memory.max":     "67108864\n",
+			"sys/fs/cgroup/system.slice/lpseal.service/memory.high":    "50331648\n",
+			"sys/fs/cgroup/system.slice/lpseal.service/memory.current": "16777216\n",
+			"sys/fs/cgroup/system.slice/memory.max":                    "max\n",
+			"sys/fs/cgroup/system.slice/memory.high":                   "134217728\n",
+			"sys/fs/cgroup/system.slice/memory.current":                "117440512\n",
+		}, 48 * mib, 16 * mib, 7},
 		"version 2, the slice above is full": {map[string]string{
 			"proc/self/cgroup": v2,
 			"sys/fs/cgroup/system.slice/lpseal.service/memory.max":     "67108864\n",
