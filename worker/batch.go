@@ -32,6 +32,7 @@ type batch struct {
 }
 
 func (b *batch) deliver(ctx context.Context) error {
+	crash.At(crash.Worker, b.task.Stage, crash.BeforeClaim)
 	start := b.w.Clock.Now()
 	claimed, err := b.apply(ctx, func(*jobs.Batch) jobs.BatchEvent {
 		return jobs.BatchClaimed{Task: b.task, Worker: b.w.owner}

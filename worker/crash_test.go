@@ -19,10 +19,10 @@ import (
 // the middle of a light stage's work on files are internal/files'.
 func crashes(row *jobs.Row) map[crash.Role][]crash.Point {
 	at := map[crash.Role][]crash.Point{
-		crash.Worker: {crash.AfterClaim, crash.AfterRename, crash.AfterCompletion},
+		crash.Worker: {crash.BeforeClaim, crash.AfterClaim, crash.AfterRename, crash.AfterCompletion},
 	}
 	if row.Batched() {
-		at[crash.Worker] = []crash.Point{crash.AfterClaim, crash.MidWork, crash.AfterPush, crash.AfterCompletion}
+		at[crash.Worker] = []crash.Point{crash.BeforeClaim, crash.AfterClaim, crash.MidWork, crash.AfterPush, crash.AfterCompletion}
 	}
 	if row.Heavy {
 		at[crash.Worker] = append(at[crash.Worker], crash.MidWork)

@@ -38,6 +38,7 @@ type delivery struct {
 
 // deliver claims, runs and completes.
 func (d *delivery) deliver(ctx context.Context) error {
+	crash.At(crash.Worker, d.task.Stage, crash.BeforeClaim)
 	start := d.w.Clock.Now()
 	if err := d.take(ctx, start); err != nil {
 		return err

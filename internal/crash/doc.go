@@ -20,6 +20,7 @@ type Point string
 
 // The points, in order.
 const (
+	BeforeClaim     Point = "before-claim"     // the task is taken from its queue, and the record does not know
 	AfterClaim      Point = "after-claim"      // the claim is written, nothing is done yet
 	MidWork         Point = "mid-work"         // some output exists, no result
 	AfterRename     Point = "after-rename"     // all output is in place, result.json not reported
@@ -29,9 +30,6 @@ const (
 	AfterPlan       Point = "after-plan"       // a batch is planned, no sector is in it
 	AfterClose      Point = "after-close"      // a batch is closed, its task is not enqueued
 )
-
-// Points lists every point.
-var Points = []Point{AfterClaim, MidWork, AfterRename, AfterCompletion, AfterPush, AfterIntent, AfterPlan, AfterClose}
 
 // Name is how a test asks for a crash: ROLE:STAGE:POINT.
 func Name(role Role, stage jobs.Stage, point Point) string {

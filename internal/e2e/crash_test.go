@@ -23,7 +23,7 @@ import (
 func points(row *jobs.Row) map[crash.Role][]crash.Point {
 	at := map[crash.Role][]crash.Point{
 		crash.Scheduler: {crash.AfterIntent},
-		crash.Worker:    {crash.AfterClaim, crash.AfterCompletion},
+		crash.Worker:    {crash.BeforeClaim, crash.AfterClaim, crash.AfterCompletion},
 	}
 	work := func(role crash.Role, more ...crash.Point) { at[role] = append(at[role], more...) }
 	switch {
