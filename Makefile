@@ -40,8 +40,8 @@ generate: build ## write generated files: docs/reference, default configuration,
 
 GENERATED := docs configs README.md ffi/native
 check-generated: generate ## fail if generated files are not up to date, or were never added
-	@git diff --exit-code -- $(GENERATED) && test -z "$$(git ls-files --others --exclude-standard -- $(GENERATED) | tee /dev/stderr)" || \
-		{ echo "run 'make generate' and commit the result"; exit 1; }
+	@never=$$(git ls-files --others --exclude-standard -- $(GENERATED)); \
+	git diff --exit-code -- $(GENERATED) && test -z "$$never" || { echo "$$never"; echo "run 'make generate' and commit the result"; exit 1; }
 
 cross: ## build for every supported platform, without cgo
 	@for os in linux darwin; do for arch in amd64 arm64; do \
