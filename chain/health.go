@@ -3,10 +3,12 @@ package chain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-jsonrpc/auth"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 
@@ -27,6 +29,34 @@ func (c *Client) HeadAge(ctx context.Context) (time.Duration, error) {
 // that the configuration allows. The fault, if none can, says what to do.
 func (c *Client) Sender(ctx context.Context, id abi.ActorID) (address.Address, error) {
 	return c.pickSender(ctx, id, big.Add(c.cfg.MaxFeePreCommit, c.cfg.MaxFeeCommit))
+}
+
+// Signing says whether a node signs for us. Err is a fault where it does not tell.
+type Signing struct {
+	Node Endpoint
+	May  bool
+	Err  error
+}
+
+// MaySign asks each node, in the order in which they are used, whether its token allows to sign. Without a token an embedded node lets everybody do everything,
+// a Lotus node lets everybody read.
+func (c *Client) MaySign(ctx context.Context) (all []Signing) {
+	for i, e := range c.node.endpoints {
+		if e.Token == "" {
+			all = append(all, Signing{Node: e.Endpoint, May: c.network.Embedded})
+			continue
+		}
+		s := Signing{Node: e.Endpoint}
+		allowed, err := once(ctx, c.node, i, "AuthVerify", func(ctx context.Context, api *api) ([]auth.Permission, error) {
+			return api.AuthVerify(ctx, string(e.Token))
+		})
+		if err != nil {
+			s.Err = classify(e.Endpoint, "AuthVerify", err)
+		}
+		s.May = slices.Contains(allowed, "sign")
+		all = append(all, s)
+	}
+	return all
 }
 
 const (

@@ -125,3 +125,29 @@ func TestATokenThatMayNotSign(t *testing.T) {
 	advance(t, node, 8)
 	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
 }
+
+// Each node says what its token allows, before anything is sent.
+func TestMaySign(t *testing.T) {
+	t.Parallel()
+	node := startNode(t, func(c *devnet.Config) {
+		c.Token, c.Tokens = "all", map[string]auth.Permission{"pushes": devnet.Write, "signs": devnet.Sign}
+	})
+	for _, token := range []string{"all", "signs"} {
+		c := dial(t, node, func(c *chain.Config) { c.API = strings.ReplaceAll(node.APIInfo()+","+node.APIInfo(), "all", token) })
+		for _, s := range c.MaySign(t.Context()) {
+			require.NoError(t, s.Err)
+			require.True(t, s.May, token)
+		}
+	}
+	c := dial(t, node, func(c *chain.Config) {
+		c.API = strings.Replace(node.APIInfo(), "all", "pushes", 1) + "," + node.APIInfo()
+	})
+	said := c.MaySign(t.Context())
+	require.Len(t, said, 2)
+	require.Equal(t, []bool{false, true}, []bool{said[0].May, said[1].May})
+	require.NotContains(t, said[0].Node.String(), "pushes")
+
+	open := dial(t, startNode(t)).MaySign(t.Context())
+	require.Len(t, open, 1)
+	require.True(t, open[0].May, "an embedded node wants no token")
+}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
+	"github.com/filecoin-project/go-jsonrpc/auth"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/builtin/v18/verifreg"
@@ -20,7 +21,8 @@ const Namespace = "Filecoin"
 // FullNode is the part of a node's API that sealing needs. go-jsonrpc fills the functions. Amounts are in attoFIL, heights in epochs;
 // a zero TipSetKey asks at the head. A lookup of what is not there answers nil without an error where the result is a pointer.
 type FullNode struct {
-	Version func(context.Context) (Version, error)
+	Version    func(context.Context) (Version, error)
+	AuthVerify func(ctx context.Context, token string) ([]auth.Permission, error) // what the token allows
 
 	ChainHead                 func(context.Context) (*TipSet, error)
 	ChainNotify               func(context.Context) (<-chan []*HeadChange, error) // WebSocket only

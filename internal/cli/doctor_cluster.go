@@ -85,6 +85,7 @@ func (d *doctor) chain(ctx context.Context) (s surroundings) {
 	}
 	s.network = network
 	d.network(ctx, node, network)
+	d.tokens(ctx, node)
 	if len(d.cfg.Miners) == 0 {
 		d.warn("chain", "add it to the configuration: miners: [{id: t01000}]", "no miner is configured")
 	}
@@ -132,6 +133,23 @@ func (d *doctor) network(ctx context.Context, node *chain.Client, network jobs.N
 		d.warn("chain", "lotus sync status", "the node is behind: its head is %s old", age.Round(time.Second))
 	default:
 		d.ok("chain", "the node follows %s and is in sync", network.Name)
+	}
+}
+
+// tokens sees that messages can be signed, before a sector waits for it.
+func (d *doctor) tokens(ctx context.Context, node *chain.Client) {
+	const mend = "lotus auth create-token --perm sign"
+	for i, s := range node.MaySign(ctx) {
+		switch {
+		case s.Err != nil:
+			d.warn("chain", mend, "what the token allows: %w", s.Err)
+		case s.May:
+			d.ok("chain", "node %s signs for lpseal", s.Node)
+		case i == 0:
+			d.fail("chain", mend, "without a token that may sign node %s sends no message", s.Node)
+		default:
+			d.warn("chain", mend, "without a token that may sign node %s sends no message while those before it are away", s.Node)
+		}
 	}
 }
 

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-jsonrpc/auth"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain"
@@ -110,4 +112,32 @@ func TestDoctorSeesTheHandover(t *testing.T) {
 	require.Equal(t, warned, look()[1].Status)
 	cfg.Handover.To = jobs.HandoverNone
 	require.Empty(t, look())
+}
+
+// TestDoctorSeesWhoSigns: a token that may not sign keeps the first pre-commit waiting, which is hours after doctor could tell.
+func TestDoctorSeesWhoSigns(t *testing.T) {
+	t.Parallel()
+	node, err := devnet.Start(t.Context(), devnet.Config{Token: "signs", Tokens: map[string]auth.Permission{"pushes": devnet.Write}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	cfg := configs.Default()
+	logs, err := newLogs(cfg.Log, io.Discard)
+	require.NoError(t, err)
+	const mend = "lotus auth create-token --perm sign"
+	for tokens, want := range map[string][]finding{
+		"signs":        {{"chain", fine, "node " + node.URL() + " signs for lpseal", ""}},
+		"pushes":       {{"chain", failed, "without a token that may sign node " + node.URL() + " sends no message", mend}},
+		"signs,pushes": {{"chain", fine, "node " + node.URL() + " signs for lpseal", ""}, {"chain", warned, "without a token that may sign node " + node.URL() + " sends no message while those before it are away", mend}},
+	} {
+		var nodes []string
+		for _, token := range strings.Split(tokens, ",") {
+			nodes = append(nodes, strings.Replace(node.APIInfo(), "signs", token, 1))
+		}
+		cfg.Chain.API = configs.Secret(strings.Join(nodes, ","))
+		d := &doctor{cluster: &cluster{cfg: &cfg, logs: logs}}
+		d.chain(t.Context())
+		for _, f := range want {
+			require.Contains(t, d.Findings, f, tokens)
+		}
+	}
 }
