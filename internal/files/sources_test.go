@@ -101,7 +101,8 @@ func TestPiecesFromURLs(t *testing.T) {
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(stop) })
 
-	s := NewSources(SourceOptions{AllowPrivate: true, Answer: 300 * time.Millisecond, Stall: 300 * time.Millisecond})
+	s := NewSources(SourceOptions{AllowPrivate: true})
+	impatient := NewSources(SourceOptions{AllowPrivate: true, Answer: 300 * time.Millisecond, Stall: 300 * time.Millisecond})
 	for path, class := range map[string]jobs.FaultClass{
 		"/whole": "", "/chunked": "", "/moved": "",
 		"/short": jobs.Data, "/short-chunked": jobs.Data, "/long": jobs.Data, "/long-chunked": jobs.Data,
@@ -111,7 +112,10 @@ func TestPiecesFromURLs(t *testing.T) {
 	} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
-			b := make([]byte, 5)
+			s, b := s, make([]byte, 5)
+			if path == "/stalls" || path == "/silent" {
+				s = impatient
+			}
 			r, err := s.Open(context.Background(), piece(server.URL+path, 5))
 			if path == "/short" || path == "/long" {
 				require.Error(t, err, "known before gigabytes are read")

@@ -15,7 +15,7 @@ import (
 // fast connects with a time limit that a test can wait for.
 func fast(t *testing.T, url string) *sectors.Store {
 	t.Helper()
-	rdb, err := sectors.Connect(t.Context(), sectors.Options{URL: url, Timeout: 200 * time.Millisecond})
+	rdb, err := sectors.Connect(t.Context(), sectors.Options{URL: url, Timeout: time.Second})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = rdb.Close() })
 	return sectors.New(rdb)
