@@ -2,15 +2,19 @@ package chain_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -166,10 +170,64 @@ func TestRun(t *testing.T) {
 	wait(31)
 	require.Eventually(t, func() bool { return message(t, c, pre.Meaning).State == jobs.MessageConfirmed }, 20*time.Second, 5*time.Millisecond,
 		"the tending that heads cause pushed the lost message again")
-	require.GreaterOrEqual(t, c.Calls()["ChainNotify"], uint64(2))
+	require.Eventually(t, func() bool { return c.Calls()["ChainNotify"] >= 2 }, 20*time.Second, 5*time.Millisecond)
 
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+// deafNode answers calls, and no subscription as it should.
+type deafNode struct {
+	subscribe func(context.Context) (<-chan []*lotus.HeadChange, error)
+}
+
+// ChainNotify is asked for over the WebSocket.
+func (n deafNode) ChainNotify(ctx context.Context) (<-chan []*lotus.HeadChange, error) {
+	return n.subscribe(ctx)
+}
+
+// Messages are tended though no notification comes: where a gateway lets no WebSocket through, and where the node answers no subscription, or falls silent.
+func TestTendingNeedsNoNotifications(t *testing.T) {
+	t.Parallel()
+	for name, subscribe := range map[string]func(context.Context) (<-chan []*lotus.HeadChange, error){
+		"no WebSockets": nil,
+		"no answer": func(ctx context.Context) (<-chan []*lotus.HeadChange, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		"silence": func(context.Context) (<-chan []*lotus.HeadChange, error) { return make(chan []*lotus.HeadChange), nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			node := startNode(t)
+			calls := reverseProxy(t, node)
+			sockets := jsonrpc.NewServer()
+			sockets.Register(lotus.Namespace, deafNode{subscribe})
+			gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Header.Get("Upgrade") == "":
+					calls.ServeHTTP(w, r)
+				case subscribe == nil:
+					http.NotFound(w, r)
+				default:
+					sockets.ServeHTTP(w, r)
+				}
+			}))
+			t.Cleanup(gateway.Close)
+			c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.API, c.Timeout = gateway.URL, 500*time.Millisecond })
+			pre := preCommitOf(t, c, 1)
+			_, err := sendPreCommit(t.Context(), c, pre)
+			require.NoError(t, err)
+			require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
+			advance(t, node, 10)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- c.Run(ctx) }()
+			require.Eventually(t, func() bool { return len(inPool(t, node)) == 1 }, 20*time.Second, 5*time.Millisecond, "pushed again")
+			cancel()
+			require.ErrorIs(t, <-ended, context.Canceled)
+		})
+	}
 }
 
 // A reorganisation below the confidence makes what was believed unknown again.

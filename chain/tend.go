@@ -18,7 +18,7 @@ import (
 )
 
 // Run follows the chain's head until ctx ends: it subscribes, subscribes again with back-off when the subscription is lost, and tends the messages of a
-// client with a journal at every head.
+// client with a journal at every head. Where nothing can be subscribed to it asks for the head instead, once for each try.
 func (c *Client) Run(ctx context.Context) error {
 	wait := c.cfg.Backoff
 	for {
@@ -39,6 +39,10 @@ func (c *Client) Run(ctx context.Context) error {
 			wait = c.cfg.Backoff
 		}
 		c.cfg.Log.Warn("head notifications ended; asking for the head until they are back", "again_in", wait, "err", err)
+		// A node, or a gateway before it, may never notify: messages are tended all the same.
+		if head, err := c.freshHead(ctx); err == nil {
+			c.reach(ctx, head)
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -68,9 +72,7 @@ var errMoved = errors.New("the chain is read from another node")
 func (c *Client) follow(ctx context.Context, e Endpoint, moved <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var notify struct {
-		ChainNotify func(context.Context) (<-chan []*lotus.HeadChange, error)
-	}
+	var notify notifier
 	closer, err := jsonrpc.NewMergeClient(ctx, e.notifyURL(), lotus.Namespace, []any{&notify}, e.Header(),
 		jsonrpc.WithErrors(lotus.Errors()), jsonrpc.WithNoReconnect())
 	if err != nil {
@@ -78,7 +80,7 @@ func (c *Client) follow(ctx context.Context, e Endpoint, moved <-chan struct{}) 
 	}
 	defer closer()
 	c.node.count("ChainNotify")
-	changes, err := notify.ChainNotify(ctx)
+	changes, err := notify.subscribe(ctx, c.cfg.Timeout)
 	if err != nil {
 		return fmt.Errorf("node %s: ChainNotify: %s", e, lotus.Cause(e.notifyURL(), err))
 	}
@@ -88,6 +90,8 @@ func (c *Client) follow(ctx context.Context, e Endpoint, moved <-chan struct{}) 
 			return ctx.Err()
 		case <-moved:
 			return errMoved
+		case <-time.After(c.longQuiet()):
+			return fmt.Errorf("node %s told of no head for %s", e, c.longQuiet())
 		case step, ok := <-changes:
 			if !ok {
 				return errors.New("the node closed the subscription")
@@ -96,6 +100,35 @@ func (c *Client) follow(ctx context.Context, e Endpoint, moved <-chan struct{}) 
 		}
 	}
 }
+
+// notifier is the one method that needs a WebSocket.
+type notifier struct {
+	ChainNotify func(context.Context) (<-chan []*lotus.HeadChange, error)
+}
+
+// subscribe asks for notifications. go-jsonrpc waits for the answer until the connection is closed, so it is awaited aside.
+func (n *notifier) subscribe(ctx context.Context, timeout time.Duration) (<-chan []*lotus.HeadChange, error) {
+	type answer struct {
+		changes <-chan []*lotus.HeadChange
+		err     error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		changes, err := n.ChainNotify(ctx)
+		answers <- answer{changes, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.changes, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(timeout):
+		return nil, fmt.Errorf("no answer within %s", timeout)
+	}
+}
+
+// longQuiet is after how long without a notification a subscription is taken for lost.
+func (c *Client) longQuiet() time.Duration { return max(c.cfg.Timeout, silence*c.network.BlockDelay) }
 
 // advance takes one notification: reverts, then applies.
 func (c *Client) advance(ctx context.Context, step []*lotus.HeadChange) {
@@ -118,8 +151,12 @@ func (c *Client) advance(ctx context.Context, step []*lotus.HeadChange) {
 		c.sectors.clear()
 		c.proving.clear()
 	}
-	c.setHead(head, reverted > 0)
 	c.setFollowed(true)
+	c.reach(ctx, c.setHead(head, reverted > 0))
+}
+
+// reach does what there is to do at a head.
+func (c *Client) reach(ctx context.Context, head *lotus.TipSet) {
 	if c.cfg.OnHead != nil {
 		c.cfg.OnHead(jobs.Head{Epoch: head.Height, Key: head.Key().String()})
 	}
