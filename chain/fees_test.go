@@ -67,6 +67,22 @@ func TestWaitForTheBaseFee(t *testing.T) {
 	require.NotContains(t, err.Error(), "wait_base_fee", "at the limit nothing waits")
 }
 
+// A deal's start is a deadline of the pre-commit, too: the proof must land before it.
+func TestADealDoesNotWaitForTheBaseFee(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	spike(t, node, 200_000_000)
+	advance(t, node, 1)
+	c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.WaitBaseFee = big.NewInt(150_000_000) })
+	pre := preCommitOf(t, c, 1)
+	pre.Terms.Start = node.Head().Height + 300
+	_, err := sendPreCommit(t.Context(), c, pre)
+	requireClass(t, jobs.Funds, err)
+	advance(t, node, 60) // the seed comes 10 epochs after the pre-commit
+	_, err = sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+}
+
 // Of two messages on their way the second does not count on what the first takes from the miner's balance.
 func TestCollateralIsDrawnOnce(t *testing.T) {
 	t.Parallel()

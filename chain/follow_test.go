@@ -257,6 +257,27 @@ func TestDeepReorg(t *testing.T) {
 	require.ErrorIs(t, <-ended, context.Canceled)
 }
 
+// So it is where nobody tells of reverts: the head is asked for, or notifications were away when it happened.
+func TestDeepReorgThatNobodyTellsOf(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node, withJournal(openJournal(t)))
+	pre := preCommitOf(t, c, 1)
+	_, err := sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	on, err := c.OnChain(t.Context(), pre.Seal.ID)
+	require.NoError(t, err)
+	require.NotNil(t, on.PreCommit)
+	require.NoError(t, node.Reorg(t.Context(), 8, true))
+	for range 3 {
+		on, err = c.OnChain(t.Context(), pre.Seal.ID)
+		require.NoError(t, err)
+		require.Nil(t, on.PreCommit)
+		advance(t, node, 5)
+	}
+}
+
 func TestOfferVanilla(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)

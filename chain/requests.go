@@ -44,7 +44,14 @@ func (p *preCommits) meaning(i int) jobs.Meaning { return p.rs[i].Meaning }
 func (p *preCommits) bytes(i int) int            { return p.rs[i].Bytes() }
 func (p *preCommits) most() int                  { return miner.PreCommitSectorBatchMaxSize }
 
-func (p *preCommits) deadline(i int) abi.ChainEpoch { return p.rs[i].TicketEpoch + maxTicketAge }
+// deadline is the end of the ticket's window or, if that is sooner, when the seed of a proof that lands before the deals start must begin to be waited for.
+func (p *preCommits) deadline(i int) abi.ChainEpoch {
+	r := &p.rs[i]
+	if r.Terms.Start == 0 {
+		return r.TicketEpoch + maxTicketAge
+	}
+	return min(r.TicketEpoch+maxTicketAge, r.Terms.Start-p.c.network.ChallengeDelay)
+}
 
 func (p *preCommits) there(i int, on jobs.OnChain) (bool, error) {
 	return samePreCommit(p.rs[i].Seal, on)
