@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -102,10 +103,11 @@ type Client struct {
 	settling sync.Mutex
 	settled  lotus.TipSetKey // the tipset as of which messages were looked up last
 
-	mu       sync.Mutex
-	head     *lotus.TipSet
-	headAt   time.Time // when head was learnt
-	followed bool      // Run is subscribed: head is kept current
+	mu          sync.Mutex
+	head        *lotus.TipSet
+	headAt      time.Time // when head was learnt
+	followed    bool      // Run is subscribed: head is kept current
+	lastSettled *lotus.TipSet
 }
 
 var _ jobs.Chain = (*Client)(nil)
@@ -272,8 +274,55 @@ func (c *Client) settledTipSet(ctx context.Context) (*lotus.TipSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	height := max(0, head.Height-c.cfg.Confidence)
-	return memo(ctx, c, head.Key(), "ChainGetTipSetByHeight", "settled", func(ctx context.Context, api *api) (*lotus.TipSet, error) {
-		return api.ChainGetTipSetByHeight(ctx, height, head.Key())
+	ts, err := c.ancestor(ctx, head, max(0, head.Height-c.cfg.Confidence))
+	if err != nil {
+		return nil, err
+	}
+	return ts, c.follows(ctx, ts)
+}
+
+// ancestor is the tipset at a height of the chain that ends in another.
+func (c *Client) ancestor(ctx context.Context, of *lotus.TipSet, height abi.ChainEpoch) (*lotus.TipSet, error) {
+	return memo(ctx, c, of.Key(), "ChainGetTipSetByHeight", strconv.FormatInt(int64(height), 10), func(ctx context.Context, api *api) (*lotus.TipSet, error) {
+		return api.ChainGetTipSetByHeight(ctx, height, of.Key())
 	})
+}
+
+// follows sees that a settled tipset is of one chain with the last one. If it is not, the chain was reorganised deeper than the landing confidence, and
+// what is remembered of sectors is forgotten. Reverts tell too little: nobody may have notified of them, and null rounds may lie between the tipsets.
+func (c *Client) follows(ctx context.Context, ts *lotus.TipSet) error {
+	c.mu.Lock()
+	last := c.lastSettled
+	c.mu.Unlock()
+	if last == nil || ts.Key() == last.Key() || ts.Parents() == last.Key() {
+		c.setLastSettled(last, ts)
+		return nil
+	}
+	upper, lower := ts, last
+	if upper.Height < lower.Height { // a caller with an older head, or a node that is behind
+		upper, lower = last, ts
+	}
+	found, err := c.ancestor(ctx, upper, lower.Height)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil && found.Key() == lower.Key():
+		c.setLastSettled(last, upper)
+		return nil
+	}
+	// One error is that the node keeps, or knows, only one of the two.
+	c.cfg.Log.Warn("the chain is not known to go on from what was believed; sectors are asked for anew", "believed", last.Height, "settled", ts.Height, "err", err)
+	c.sectors.clear()
+	c.proving.clear()
+	c.setLastSettled(last, ts)
+	return nil
+}
+
+// setLastSettled takes over a tipset unless another caller did since.
+func (c *Client) setLastSettled(last, ts *lotus.TipSet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lastSettled == last {
+		c.lastSettled = ts
+	}
 }

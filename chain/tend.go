@@ -10,7 +10,6 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-jsonrpc"
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 
 	"github.com/lpseal/lpseal/chain/lotus"
@@ -134,11 +133,11 @@ func (c *Client) longQuiet() time.Duration { return max(c.cfg.Timeout, silence*c
 func (c *Client) advance(ctx context.Context, step []*lotus.HeadChange) {
 	var (
 		head     *lotus.TipSet
-		reverted abi.ChainEpoch
+		reverted bool
 	)
 	for _, change := range step {
 		if change.Type == lotus.HeadRevert {
-			reverted++
+			reverted = true
 			continue
 		}
 		head = change.Val
@@ -146,13 +145,8 @@ func (c *Client) advance(ctx context.Context, step []*lotus.HeadChange) {
 	if head == nil {
 		return // reverts alone: the applies follow, and until then the old head's state is as good as any
 	}
-	if reverted >= c.cfg.Confidence {
-		c.cfg.Log.Warn("the chain was reorganised deeper than the landing confidence", "epochs", reverted, "head", head.Height)
-		c.sectors.clear()
-		c.proving.clear()
-	}
 	c.setFollowed(true)
-	c.reach(ctx, c.setHead(head, reverted > 0))
+	c.reach(ctx, c.setHead(head, reverted))
 }
 
 // reach does what there is to do at a head.
