@@ -228,8 +228,12 @@ func (h *Host) LoadC1(ctx context.Context, r *jobs.Record) (_ []byte, err error)
 	if r.C1Digest == "" {
 		return nil, errors.New("the record has no digest of it")
 	}
+	p, err := h.served(r.Home)
+	if err != nil {
+		return nil, err
+	}
 	var b []byte
-	if p := h.root(r.Home); p != nil {
+	if p != nil {
 		b, err = os.ReadFile(p.file(r.ID, jobs.C1File))
 	} else {
 		b, err = h.fetchC1(ctx, r)

@@ -82,7 +82,11 @@ func (h *Host) peers(ctx context.Context) ([]peer, error) {
 
 // depot finds a storage path by its id, here or on another host.
 func (h *Host) depot(ctx context.Context, path string) (depot, error) {
-	if p := h.root(path); p != nil {
+	p, err := h.served(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case p != nil:
 		return localDepot{h, p}, nil
 	}
 	return h.remote(ctx, path)

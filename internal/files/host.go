@@ -110,14 +110,26 @@ func (h *Host) root(id string) *root {
 	return nil
 }
 
+// served finds a path of this host to work on; nil if another serves it. Its disk being
+// away is class Busy.
+func (h *Host) served(id string) (*root, error) {
+	p := h.root(id)
+	if p == nil {
+		return nil, nil
+	}
+	return p, p.there()
+}
+
 func (h *Host) notHere(path string) error {
 	return jobs.Failf(jobs.Busy, "path %s is not served by host %s; start the worker of the host that has the disk, or add it to worker.paths here", path, h.Host)
 }
 
 // home finds the sector's home path on this host.
 func (h *Host) home(r *jobs.Record) (*root, error) {
-	p := h.root(r.Home)
+	p, err := h.served(r.Home)
 	switch {
+	case err != nil:
+		return nil, err
 	case p == nil:
 		return nil, h.notHere(r.Home)
 	case !p.meta.CanSeal:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"slices"
 
@@ -19,12 +20,17 @@ type holding struct {
 	ReplicaID string            `json:"replica_id,omitempty"` // of the cache folder
 	Scratch   map[string]string `json:"scratch,omitempty"`    // whole files of the home path: name to SHA-256
 	Stored    map[string]string `json:"stored,omitempty"`     // whole files that were stored: name to SHA-256
+	Away      string            `json:"away,omitempty"`       // why nothing is known of it: see root.there
 }
 
 // holdings looks through this host's paths.
 func (h *Host) holdings(ctx context.Context, id jobs.SectorID) ([]holding, error) {
 	out := make([]holding, 0, len(h.roots))
 	for _, p := range h.roots {
+		if err := p.there(); err != nil {
+			out = append(out, holding{Path: p.meta.ID, CanSeal: p.meta.CanSeal, Away: err.Error()})
+			continue
+		}
 		m, err := readManifest(p.manifest(id))
 		if err != nil {
 			return nil, err
@@ -55,7 +61,7 @@ func (h *Host) holdings(ctx context.Context, id jobs.SectorID) ([]holding, error
 // Locate asks every live host for sealing paths that can be the sector's home: those
 // that hold, whole and of the record's own seal, every file that a stage has yet to
 // read. A part of them would only move the hole. When nothing is found but a host
-// could not be asked, that is class Transient: hours of work are not made again on a
+// could not be asked, or the disk of a path is away, that is class Transient: hours of work are not made again on a
 // guess.
 func (h *Host) Locate(ctx context.Context, r *jobs.Record) (_ []jobs.Location, err error) {
 	defer blame(&err, "locate files of", r.ID)
@@ -81,6 +87,9 @@ func (h *Host) Locate(ctx context.Context, r *jobs.Record) (_ []jobs.Location, e
 	}
 	var found []jobs.Location
 	for _, have := range held {
+		if have.CanSeal && have.Away != "" {
+			unasked = errors.New(have.Away)
+		}
 		seen := slices.ContainsFunc(found, func(l jobs.Location) bool { return l.Path == have.Path })
 		if have.CanSeal && !seen && have.serves(r, need) {
 			found = append(found, jobs.Location{Path: have.Path, Files: slices.Sorted(maps.Keys(have.Scratch))})

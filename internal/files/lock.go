@@ -34,6 +34,9 @@ func (h *Host) Lock(r *jobs.Record, stage jobs.Stage, exclusive bool) (_ *Lock, 
 	default:
 		p = h.roots[0]
 	}
+	if err := p.there(); err != nil {
+		return nil, err
+	}
 	mode := filelock.Shared
 	if exclusive {
 		mode = filelock.Exclusive

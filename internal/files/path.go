@@ -112,20 +112,11 @@ func openRoot(dir string, stat func(string) (fileSystem, error)) (*root, error) 
 	if err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(filepath.Join(dir, MetaFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("path %s: has no %s; make it one with: lpseal storage attach --init --seal %s (or --store, or both)", dir, MetaFile, dir)
-	}
+	meta, err := readMeta(dir)
 	if err != nil {
-		return nil, unusable(dir, err)
+		return nil, err
 	}
-	p := &root{dir: dir, stat: stat}
-	if err := json.Unmarshal(b, &p.meta); err != nil {
-		return nil, fmt.Errorf("path %s: %s: %w", dir, MetaFile, err)
-	}
-	if _, err := uuid.Parse(p.meta.ID); err != nil {
-		return nil, fmt.Errorf("path %s: %s: id %q is not a uuid", dir, MetaFile, p.meta.ID)
-	}
+	p := &root{dir: dir, meta: meta, stat: stat}
 	if p.meta.CanSeal {
 		if err := refuseNetwork(dir, stat); err != nil {
 			return nil, err
@@ -138,6 +129,39 @@ func openRoot(dir string, stat func(string) (fileSystem, error)) (*root, error) 
 		}
 	}
 	return p, p.probe()
+}
+
+// readMeta reads what the folder says of itself. One that says nothing may be the mount
+// point of a disk that is away: to make that one a path would fill another disk.
+func readMeta(dir string) (m Meta, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, MetaFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("path %s: has no %s; mount its disk, or make a new path with: lpseal storage attach --init --seal %s (or --store, or both)", dir, MetaFile, dir)
+	}
+	if err != nil {
+		return m, unusable(dir, err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("path %s: %s: %w", dir, MetaFile, err)
+	}
+	if _, err := uuid.Parse(m.ID); err != nil {
+		return m, fmt.Errorf("path %s: %s: id %q is not a uuid", dir, MetaFile, m.ID)
+	}
+	return m, nil
+}
+
+// there says whether the folder still is the path that was opened. Where a disk drops out,
+// its mount point is left, an empty folder of another disk: what is written there is hidden
+// when the disk comes back, and what is not found there is not lost, so nothing is made again.
+func (p *root) there() error {
+	m, err := readMeta(p.dir)
+	if err == nil && m.ID != p.meta.ID {
+		err = fmt.Errorf("path %s: has id %s now, not %s: another disk is mounted there", p.dir, m.ID, p.meta.ID)
+	}
+	if err != nil {
+		return jobs.Failf(jobs.Busy, "the disk is away: %w", err)
+	}
+	return nil
 }
 
 // probe finds out before a sector does whether the folder may be written.
@@ -170,6 +194,9 @@ func refuseNetwork(dir string, stat func(string) (fileSystem, error)) error {
 }
 
 func (p *root) describe() (jobs.Path, error) {
+	if err := p.there(); err != nil {
+		return jobs.Path{}, err
+	}
 	fsys, err := p.stat(p.dir)
 	if err != nil {
 		return jobs.Path{}, unusable(p.dir, err)

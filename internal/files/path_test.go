@@ -321,3 +321,67 @@ func TestCapacityIsWhatMayBePromised(t *testing.T) {
 		})
 	}
 }
+
+// A disk drops out under a running worker: its mount point is left, empty. Nothing is
+// written there, and nothing that was on the disk counts as lost.
+func TestADiskThatIsAway(t *testing.T) {
+	t.Parallel()
+	away := func(t *testing.T, p *root) {
+		require.NoError(t, os.Rename(p.dir, p.dir+".disk"))
+		require.NoError(t, os.Mkdir(p.dir, 0o755))
+		t.Cleanup(func() {
+			left, err := os.ReadDir(p.dir)
+			require.NoError(t, err)
+			require.Empty(t, left, "nothing was written to the mount point")
+		})
+	}
+	t.Run("home", func(t *testing.T) {
+		t.Parallel()
+		h, home, store, r := twoPaths(t)
+		away(t, home)
+		ids := func() (out []string) {
+			for _, p := range h.Paths() {
+				out = append(out, p.ID)
+			}
+			return out
+		}
+		require.Equal(t, []string{store.meta.ID}, ids(), "no sector is placed there")
+		_, err := h.Home(t.Context(), r)
+		requireFault(t, err, jobs.Busy)
+		require.ErrorContains(t, err, "the disk is away: path "+home.dir+": has no sectorstore.json; mount its disk")
+		_, err = h.Lock(r, jobs.C1, false)
+		requireFault(t, err, jobs.Busy)
+		_, err = h.Store(t.Context(), r, nil)
+		requireFault(t, err, jobs.Busy)
+		r.C1Digest = sha([]byte("c1"))
+		_, err = h.LoadC1(t.Context(), r)
+		requireFault(t, err, jobs.Busy)
+		_, err = h.UploadPiece(t.Context(), home.meta.ID, filepath.Join(store.dir, MetaFile), nil)
+		requireFault(t, err, jobs.Busy)
+		r.Stages[jobs.TreeD] = jobs.StageRecord{State: jobs.Done}
+		_, err = h.Locate(t.Context(), r)
+		requireFault(t, err, jobs.Transient) // and not "found nowhere", which makes them again
+
+		// Another disk, on the same mount point.
+		b, err := os.ReadFile(filepath.Join(store.dir, MetaFile))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(home.dir, MetaFile), b, 0o644))
+		_, err = h.Home(t.Context(), r)
+		requireFault(t, err, jobs.Busy)
+		require.ErrorContains(t, err, "another disk is mounted there")
+		require.NoError(t, os.Remove(filepath.Join(home.dir, MetaFile)))
+	})
+	t.Run("store", func(t *testing.T) {
+		t.Parallel()
+		h, _, store, r := twoPaths(t)
+		stored, err := h.Store(t.Context(), r, nil)
+		require.NoError(t, err)
+		r.Stored = stored
+		away(t, store)
+		requireFault(t, h.Finalize(t.Context(), r), jobs.Busy) // not held as gone
+		_, err = h.Stored(r, jobs.SealedFile)
+		requireFault(t, err, jobs.Busy)
+		_, err = h.Store(t.Context(), r, nil)
+		requireFault(t, err, jobs.Busy) // no path is left
+	})
+}

@@ -218,7 +218,10 @@ func (h *Host) UploadPiece(ctx context.Context, path, file string, report func(d
 	if err != nil {
 		return "", err
 	}
-	p := h.root(path)
+	p, err := h.served(path)
+	if err != nil {
+		return "", err
+	}
 	if p == nil {
 		to, err := h.remote(ctx, path)
 		if err != nil {

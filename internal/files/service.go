@@ -131,8 +131,9 @@ func (h *Host) sector(r *http.Request) (jobs.SectorID, error) {
 
 // path looks a path up by its id.
 func (h *Host) path(id string) (*root, error) {
-	if p := h.root(id); p != nil {
-		return p, nil
+	p, err := h.served(id)
+	if p != nil || err != nil {
+		return p, err
 	}
 	return nil, refuse(http.StatusNotFound, "host %s has no path with this id", h.Host)
 }

@@ -143,6 +143,10 @@ func (h *Host) chooseDepot(ctx context.Context, r *jobs.Record, all []lasting) (
 		if !p.accepts(r.ID, names) {
 			continue
 		}
+		if err := p.there(); err != nil {
+			h.Log.Error("a storage path cannot be read", "path", p.dir, "err", err)
+			continue
+		}
 		fsys, err := p.stat(p.dir)
 		if err != nil {
 			h.Log.Error("a storage path cannot be read", "path", p.dir, "err", err)
@@ -360,7 +364,10 @@ func (h *Host) Stored(r *jobs.Record, name string) (string, error) {
 	if r.Stored == nil || r.Stored.Digests[name] == "" {
 		return "", missing("%s has no stored file %q", r.ID, name)
 	}
-	p := h.root(r.Stored.Path)
+	p, err := h.served(r.Stored.Path)
+	if err != nil {
+		return "", err
+	}
 	if p == nil {
 		return "", h.notHere(r.Stored.Path)
 	}
