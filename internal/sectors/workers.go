@@ -172,7 +172,7 @@ func devicesOf(w jobs.Worker) ([]string, error) {
 	var devices []string
 	for _, lane := range w.Lanes {
 		for device := range strings.SplitSeq(lane.Device, ",") {
-			if device = strings.TrimSpace(device); device == "" {
+			if device = strings.TrimSpace(device); device == "" || device == jobs.NoGPU {
 				continue
 			}
 			if slices.Contains(devices, device) {

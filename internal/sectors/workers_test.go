@@ -41,6 +41,10 @@ func testJoin(b *bench) {
 	require.ErrorAs(b, b.store.Join(b.ctx, gpu(gpu(worker("h1", "b", "r"), "1"), "1"), ttl), &device, "in one worker too")
 	require.Equal(b, "1", device.Device)
 	require.NoError(b, b.store.Join(b.ctx, gpu(worker("h2", "b", "r"), "0"), ttl), "another host's GPU 0 is another")
+	for _, instance := range []string{"cpu1", "cpu2"} {
+		proving := gpu(gpu(worker("h2", instance, "r"), jobs.NoGPU), jobs.NoGPU)
+		require.NoError(b, b.store.Join(b.ctx, proving, ttl), "without a GPU there is none to share")
+	}
 
 	taken := &sectors.PathTakenError{}
 	require.ErrorAs(b, b.store.Join(b.ctx, path(worker("h3", "a", "r"), "p1", true), ttl), &taken)
