@@ -38,7 +38,10 @@ func (e Scheduled) apply(r *Record, now time.Time) error {
 			r.Seed = *e.Drawn
 		}
 	}
-	sr.State, sr.Queue, sr.Batch, sr.Worker, sr.Since = Queued, e.Queue.String(), e.Batch, "", now
+	if !e.Again || sr.State == Faulted {
+		sr.Worker = ""
+	}
+	sr.State, sr.Queue, sr.Batch, sr.Since = Queued, e.Queue.String(), e.Batch, now
 	r.set(e.Stage, sr)
 	return nil
 }
@@ -193,7 +196,7 @@ func (e Claimed) apply(r *Record, now time.Time) error {
 		return err
 	case e.Task.Delivery != sr.Delivery || (sr.State != Queued && sr.State != Running):
 		return ErrStale
-	case r.Hold != nil && sr.State == Queued && sr.Claim == 0 && !RowOf(e.Task.Stage).Recovery:
+	case r.Hold != nil && sr.State == Queued && sr.Worker == "" && !RowOf(e.Task.Stage).Recovery:
 		return fmt.Errorf("%w: held", ErrStale)
 	}
 	sr.State, sr.Worker, sr.Since = Running, e.Worker, now
@@ -332,10 +335,15 @@ func (e Aborted) apply(r *Record, now time.Time) error {
 	}
 	for s, sr := range r.Stages {
 		if sr.State == Queued || sr.State == Running {
-			if RowOf(s).Place == AtChain {
+			row := RowOf(s)
+			if row.Place == AtChain {
 				continue // a signed message cannot be called back
 			}
-			r.set(s, StageRecord{Fence: sr.Fence + 1, Claim: sr.Claim, Fault: sr.Fault})
+			next := StageRecord{Fence: sr.Fence + 1, Claim: sr.Claim, Fault: sr.Fault}
+			if row.Recovery {
+				next.State = Wanted // what caused it is still so
+			}
+			r.set(s, next)
 		}
 	}
 	return Held{Hold{Reason: "aborted: " + e.Why}}.apply(r, now)

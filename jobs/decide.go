@@ -190,7 +190,8 @@ func orders(r *Record, f *Facts, p *Policy) (Action, Reason) {
 	if !r.Abandoned {
 		return pass()
 	}
-	if r.Stage(RecoverAbandon).State == Done {
+	// One that was never placed has nothing that a job could remove.
+	if r.Stage(RecoverAbandon).State == Done || r.Home == "" {
 		return act(Finished{Removed}), Reason{Text: "abandoned"}
 	}
 	return pass()
@@ -288,10 +289,11 @@ func inFlight(r *Record, s Stage, f *Facts) bool {
 	return false
 }
 
-// recoveries schedules wanted recovery jobs before anything else.
+// recoveries schedules wanted recovery jobs before anything else. A sector that is given
+// up needs no other than the one that removes it.
 func recoveries(r *Record, f *Facts, p *Policy) (Action, Reason) {
 	for _, row := range Stages {
-		if !row.Recovery {
+		if !row.Recovery || r.Abandoned && row.Stage != RecoverAbandon {
 			continue
 		}
 		switch r.Stage(row.Stage).State {

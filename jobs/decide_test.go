@@ -385,6 +385,50 @@ func TestForeignCommRHoldsAndKeepsEverything(t *testing.T) {
 	}
 }
 
+// TestAHoldStartsNothing: a task that waits in its queue when the sector is held is not
+// begun, though the stage was claimed before it failed or was redone; a redelivery of work
+// that may still run is.
+func TestAHoldStartsNothing(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		was  StageRecord
+		next Scheduled
+		runs bool
+	}{
+		{"never claimed", StageRecord{State: Idle}, Scheduled{}, false},
+		{"redone under a new fence", StageRecord{State: Idle, Fence: 2, Claim: 1}, Scheduled{}, false},
+		{"tried again after a fault", StageRecord{State: Faulted, Attempt: 1, Delivery: 1, Claim: 1, Worker: "h1/w@r", Fault: &Fault{Class: Transient}}, Scheduled{}, false},
+		{"tried again when the host has room", StageRecord{State: Faulted, Attempt: 1, Delivery: 1, Claim: 1, Worker: "h1/w@r", Fault: &Fault{Class: Busy}}, Scheduled{Again: true}, false},
+		{"lost before it was claimed", StageRecord{State: Queued, Attempt: 1, Delivery: 1, Claim: 1}, Scheduled{Again: true}, false},
+		{"lost while it ran", StageRecord{State: Running, Attempt: 1, Delivery: 1, Claim: 1, Worker: "h1/w@r"}, Scheduled{Again: true}, true},
+		{"lost once more", StageRecord{State: Queued, Attempt: 1, Delivery: 2, Claim: 1, Worker: "h1/w@r"}, Scheduled{Again: true}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r, _, _ := before(t, C2)
+			r.set(C2, c.was)
+			write := func(e Event) {
+				next, err := Apply(r, e, noon)
+				require.NoError(t, err)
+				r = next
+			}
+			c.next.Stage = C2
+			write(c.next)
+			write(Held{Hold{Reason: "look at it"}})
+			_, err := Apply(r, Claimed{Task: r.Task(C2), Worker: "h1/w@r"}, noon)
+			if c.runs {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, ErrStale)
+			write(Released{})
+			_, err = Apply(r, Claimed{Task: r.Task(C2), Worker: "h1/w@r"}, noon)
+			require.NoError(t, err)
+		})
+	}
+}
+
 func TestAbandonEndsInRemoved(t *testing.T) {
 	t.Parallel()
 	r, f, p := before(t, TreeRC)
@@ -397,6 +441,69 @@ func TestAbandonEndsInRemoved(t *testing.T) {
 	r.set(RecoverAbandon, StageRecord{State: Done, Fence: 1})
 	a, _ = Decide(r, f, p)
 	require.Equal(t, Finished{Removed}, a.Event)
+}
+
+// TestNothingKeepsAnAbandonedSector: it ends in removed whatever else was wanted of it, and
+// whoever is cut off while ordering it.
+func TestNothingKeepsAnAbandonedSector(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(r *Record) (*Record, error){
+		"files are looked for on a host that is away": func(r *Record) (*Record, error) {
+			r.set(RecoverLocate, StageRecord{State: Faulted, Fence: 1, Attempt: 1, Faults: 9, Fault: &Fault{Class: Transient, Text: "h2 is silent", At: noon}})
+			return Apply(r, AbandonOrdered{Why: "by order"}, noon)
+		},
+		"aborted afterwards": func(r *Record) (*Record, error) {
+			r, err := Apply(r, AbandonOrdered{Why: "by order"}, noon)
+			require.NoError(t, err)
+			r.set(RecoverAbandon, StageRecord{State: Running, Fence: 1, Attempt: 1, Delivery: 1, Claim: 1, Queue: "io.h1"})
+			return Apply(r, Aborted{Why: "by order"}, noon)
+		},
+		"not placed yet": func(r *Record) (*Record, error) {
+			r.Home = ""
+			return Apply(r, AbandonOrdered{Why: "by order"}, noon)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, f, p := before(t, TreeRC)
+			r, err := spoil(r)
+			require.NoError(t, err)
+			for r.Outcome == Open {
+				a, why := Decide(r, f, p)
+				require.NotNil(t, a.Event, why.Text)
+				r, err = Apply(r, a.Event, noon)
+				require.NoError(t, err)
+				if s, ok := a.Event.(Scheduled); ok {
+					require.Equal(t, RecoverAbandon, s.Stage)
+					task := r.Task(s.Stage)
+					r, err = Apply(r, Claimed{Task: task, Worker: "h1/w@r"}, noon)
+					require.NoError(t, err)
+					r, err = Apply(r, Completed{Task: task, Claim: r.Stage(s.Stage).Claim}, noon)
+					require.NoError(t, err)
+				}
+			}
+			require.Equal(t, Removed, r.Outcome)
+		})
+	}
+}
+
+// TestAnAbortedWipeIsDoneAfterTheRelease: layers that were found bad are not kept because
+// an operator looked at the sector meanwhile.
+func TestAnAbortedWipeIsDoneAfterTheRelease(t *testing.T) {
+	t.Parallel()
+	r, f, p := before(t, TreeRC)
+	for _, e := range []Event{
+		RolledBack{To: SDR, Why: "bad layers"},
+		Scheduled{Stage: RecoverWipe, Queue: Queue{Class: ClassIO, Host: "h1"}},
+		Aborted{Why: "by order"},
+		Released{},
+	} {
+		next, err := Apply(r, e, noon)
+		require.NoError(t, err)
+		r = next
+	}
+	a, why := Decide(r, f, p)
+	require.Equal(t, RecoverWipe, a.Event.(Scheduled).Stage, why.Text)
 }
 
 // TestOlderViewOfTheChainProvesNothing: a message may be settled by a scheduler whose

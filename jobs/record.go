@@ -97,12 +97,14 @@ type StageRecord struct {
 	Claim    int    // raised by every claim; names the claimant
 	Queue    string // where the task was put
 	Batch    string // name of the batch the sector went into (precommit, commit)
-	Worker   string // host/instance@run of the claim
-	Since    time.Time
-	Message  string // CID pushed (precommit, commit)
-	Faults   int    // faults in a row, for back-off
-	Fault    *Fault // last one; kept for people after a retry succeeds
-	Answer   string // digest of the accepted result: repeating it is accepted
+	// Worker is host/instance@run of the claim. A queued stage names the one whose work may
+	// still run, if its task was lost after the claim.
+	Worker  string
+	Since   time.Time
+	Message string // CID pushed (precommit, commit)
+	Faults  int    // faults in a row, for back-off
+	Fault   *Fault // last one; kept for people after a retry succeeds
+	Answer  string // digest of the accepted result: repeating it is accepted
 }
 
 // Stage returns the record of a stage; a stage not seen yet is idle.

@@ -28,7 +28,7 @@ func (s *Scheduler) Order(ctx context.Context, id jobs.SectorID, order jobs.Even
 		return fmt.Errorf("order: %w", err) // which names the sector
 	}
 	if r.Abandoned && r.Home == "" {
-		// Nothing of it was put anywhere, so there is nothing that a job could remove.
+		// What the next look would do, for whoever ordered to see.
 		if r, err = s.obey(ctx, id, jobs.Finished{Outcome: jobs.Removed}, by); err != nil {
 			return fmt.Errorf("remove %s: %w", id, err)
 		}
