@@ -106,8 +106,8 @@ func (h *Host) remote(ctx context.Context, path string) (remoteDepot, error) {
 	return remoteDepot{}, jobs.Failf(jobs.Transient, "no live host serves path %s; start the worker of the host that has the disk", path)
 }
 
-// chooseRemote picks a storage path of another host.
-func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, need uint64) (depot, string, error) {
+// chooseRemote picks a storage path of another host. need is the size of all files.
+func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, all []lasting, need uint64) (depot, string, error) {
 	peers, unasked := h.peers(ctx)
 	type choice struct {
 		remoteDepot
@@ -126,8 +126,11 @@ func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, need uint64) (d
 		}
 		for _, have := range held {
 			i := slices.IndexFunc(p.paths, func(d jobs.Path) bool { return d.ID == have.Path })
-			if i >= 0 && have.Accepts && (have.Begun || p.paths[i].Free >= need) {
-				choices = append(choices, choice{remoteDepot{h, p, have.Path}, have.Begun, p.paths[i].Free})
+			if i < 0 || !have.Accepts {
+				continue
+			}
+			if free := p.paths[i].Free; have.Begun && free >= have.lacks(all) || free >= need {
+				choices = append(choices, choice{remoteDepot{h, p, have.Path}, have.Begun, free})
 			}
 		}
 	}

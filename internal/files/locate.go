@@ -17,6 +17,7 @@ type holding struct {
 	CanSeal   bool              `json:"can_seal"`
 	Accepts   bool              `json:"accepts"`              // may store files of the miner
 	Begun     bool              `json:"begun"`                // part of the sector was stored here
+	Arrived   uint64            `json:"arrived,omitempty"`    // bytes of files that are not stored yet
 	ReplicaID string            `json:"replica_id,omitempty"` // of the cache folder
 	Scratch   map[string]string `json:"scratch,omitempty"`    // whole files of the home path: name to SHA-256
 	Stored    map[string]string `json:"stored,omitempty"`     // whole files that were stored: name to SHA-256
@@ -41,6 +42,9 @@ func (h *Host) holdings(ctx context.Context, id jobs.SectorID) ([]holding, error
 			ReplicaID: m.ReplicaID,
 		}
 		if have.Begun, err = p.begun(id); err != nil {
+			return nil, err
+		}
+		if have.Arrived, err = p.arriving(id); err != nil {
 			return nil, err
 		}
 		if have.Scratch, err = h.whole(ctx, m, p, id); err != nil {
@@ -100,6 +104,16 @@ func (h *Host) Locate(ctx context.Context, r *jobs.Record) (_ []jobs.Location, e
 	}
 	slices.SortStableFunc(found, func(a, b jobs.Location) int { return cmp.Compare(len(b.Files), len(a.Files)) })
 	return found, nil
+}
+
+// lacks is how many bytes of a sector's lasting files have yet to come to the path.
+func (have holding) lacks(all []lasting) (n uint64) {
+	for _, f := range all {
+		if have.Stored[f.name] != f.digest {
+			n += uint64(f.size)
+		}
+	}
+	return n - min(n, have.Arrived)
 }
 
 // serves says whether a path could be the sector's home.

@@ -276,6 +276,17 @@ func (p *root) arrivals(id jobs.SectorID) ([]string, error) {
 	return filepath.Glob(filepath.Join(p.dir, fetchingDir, id.String()+".*"))
 }
 
+// arriving is how many bytes the sector's arrivals have.
+func (p *root) arriving(id jobs.SectorID) (n uint64, err error) {
+	arrivals, err := p.arrivals(id)
+	for _, path := range arrivals {
+		if info, err := os.Stat(path); err == nil {
+			n += uint64(info.Size())
+		}
+	}
+	return n, err
+}
+
 // knownFiles is the closed set of names that a request may ask for, from the file
 // names of every sector shape.
 var knownFiles = func() map[string]bool {

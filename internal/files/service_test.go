@@ -322,6 +322,38 @@ func TestAFullHostIsBusy(t *testing.T) {
 	require.ErrorContains(t, err, f.store.dir)
 }
 
+// TestStoreLeavesAHostThatRanFull is TestStoreLeavesAPathThatRanFull for paths of other
+// hosts.
+func TestStoreLeavesAHostThatRanFull(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	half := f.store.arrival(f.r.ID, jobs.SealedFile, sha(content(f.r, jobs.SealedFile)))
+	require.NoError(t, os.WriteFile(half, content(f.r, jobs.SealedFile)[:100], 0o644))
+	dir := t.TempDir()
+	newPath(t, dir, PathOptions{CanStore: true})
+	second, err := openRoot(dir, statFS)
+	require.NoError(t, err)
+	f.h2.roots = append(f.h2.roots, second)
+	f.workers[1].Paths = f.h2.Paths()
+	full := &f.workers[1].Paths[0]
+	require.Equal(t, f.store.meta.ID, full.ID)
+	var all uint64
+	for _, name := range lastingNames() {
+		all += uint64(len(content(f.r, name)))
+	}
+	all += f.r.SectorSize() // unsealed
+	full.Free = all - 101
+	stored, err := f.h1.Store(t.Context(), f.r, nil)
+	require.NoError(t, err)
+	require.Equal(t, second.meta.ID, stored.Path)
+
+	require.NoError(t, os.RemoveAll(second.receipt(f.r.ID)))
+	full.Free = all - 100
+	stored, err = f.h1.Store(t.Context(), f.r, nil)
+	require.NoError(t, err)
+	require.Equal(t, f.store.meta.ID, stored.Path, "what is there already needs no room")
+}
+
 func TestLocate(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)

@@ -37,9 +37,9 @@ type depot interface {
 
 // Store copies what lasts to a storage path: the home path itself if it can store,
 // which costs nothing; else a storage path of this host; else one of another host,
-// uploaded to its file service. A path that already has part of the sector comes
-// first, so that a second run ends where the first began; then the most free space
-// decides. Nothing is declared before the depot's own digests equal the home's.
+// uploaded to its file service. A path that already has part of the sector, and room for
+// the rest, comes first, so that a second run ends where the first began; then the most free
+// space decides. Nothing is declared before the depot's own digests equal the home's.
 func (h *Host) Store(ctx context.Context, r *jobs.Record, report func(jobs.Progress)) (_ *jobs.Stored, err error) {
 	defer blame(&err, "store", r.ID)
 	home, err := h.home(r)
@@ -76,6 +76,9 @@ func (h *Host) Store(ctx context.Context, r *jobs.Record, report func(jobs.Progr
 		return nil, err
 	}
 	h.crashAt(jobs.Store, crash.AfterRename)
+	if err := h.forsake(r.ID, id); err != nil {
+		return nil, err
+	}
 	return &jobs.Stored{Path: id, Digests: digests}, nil
 }
 
@@ -157,7 +160,7 @@ func (h *Host) chooseDepot(ctx context.Context, r *jobs.Record, all []lasting) (
 			return nil, "", err
 		}
 		switch {
-		case begun:
+		case begun && fsys.free >= p.lacks(r.ID, all):
 			choices = append(choices, choice{p, 0, fsys.free})
 		case p.meta.ID == r.Home:
 			choices = append(choices, choice{p, 1, fsys.free})
@@ -172,7 +175,7 @@ func (h *Host) chooseDepot(ctx context.Context, r *jobs.Record, all []lasting) (
 		h.recall(best.p, r.ID)
 		return localDepot{h, best.p}, best.p.meta.ID, nil
 	}
-	return h.chooseRemote(ctx, r, need)
+	return h.chooseRemote(ctx, r, all, need)
 }
 
 // recall learns from the receipt what an earlier run placed, so that a run that has
@@ -200,6 +203,40 @@ func (p *root) begun(id jobs.SectorID) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// lacks is how many bytes of a sector have yet to come to the path.
+func (p *root) lacks(id jobs.SectorID, all []lasting) (n uint64) {
+	for _, f := range all {
+		var have int64
+		for _, path := range []string{p.file(id, f.name), p.arrival(id, f.name, f.digest)} {
+			if info, err := os.Stat(path); err == nil {
+				have = max(have, info.Size())
+			}
+		}
+		n += uint64(f.size - min(have, f.size))
+	}
+	return n
+}
+
+// forsake removes what earlier runs brought to paths of this host that had no room for all
+// of it.
+func (h *Host) forsake(id jobs.SectorID, stored string) error {
+	for _, p := range h.roots {
+		if p.meta.ID == stored {
+			continue
+		}
+		arrivals, err := p.arrivals(id)
+		if err != nil {
+			return err
+		}
+		for _, path := range arrivals {
+			if err := h.disk.removeAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // localDepot is a storage path of this host.

@@ -179,6 +179,34 @@ func TestStoreGoesOnWhereItBegan(t *testing.T) {
 	require.Empty(t, sectorFiles(t, second))
 }
 
+// TestStoreLeavesAPathThatRanFull: of sectors that began at a time on the path with the most
+// space, those that found none in the end go elsewhere, and take what they had brought away.
+func TestStoreLeavesAPathThatRanFull(t *testing.T) {
+	t.Parallel()
+	h, _, first, r := twoPaths(t)
+	half := first.arrival(r.ID, jobs.SealedFile, sha(content(r, jobs.SealedFile)))
+	require.NoError(t, os.WriteFile(half, content(r, jobs.SealedFile)[:100], 0o644))
+	first.stat = func(string) (fileSystem, error) { return fileSystem{free: 10, total: 1 << 40}, nil }
+	_, err := h.Store(t.Context(), r, nil)
+	require.ErrorContains(t, err, "free space or attach one")
+	requireFault(t, err, jobs.Busy)
+	require.FileExists(t, half)
+
+	dir := t.TempDir()
+	newPath(t, dir, PathOptions{CanStore: true})
+	second, err := openRoot(dir, statFS)
+	require.NoError(t, err)
+	h.roots = append(h.roots, second)
+	got, err := h.Store(t.Context(), r, nil)
+	require.NoError(t, err)
+	require.Equal(t, second.meta.ID, got.Path)
+	require.Empty(t, sectorFiles(t, first))
+
+	second.stat = first.stat
+	_, err = h.Store(t.Context(), r, nil)
+	require.NoError(t, err, "what is placed needs no room")
+}
+
 func TestStoreClearsUpAfterAnOlderReplica(t *testing.T) {
 	t.Parallel()
 	h, _, store, r := twoPaths(t)
