@@ -16,9 +16,11 @@ import (
 )
 
 // discard moves files and folders of a sector to the path's trash, each by one
-// rename, and then empties the sector's trash, an earlier run's leavings included.
+// rename, and then empties the sector's trash, an earlier run's leavings included. It
+// makes no folder there: on a full disk none can be made, and this is what frees it.
 func (h *Host) discard(p *root, id jobs.SectorID, stage jobs.Stage, old ...string) error {
-	bin := ""
+	trash := filepath.Join(p.dir, trashDir, id.String()+".")
+	run := unique()
 	for i, path := range old {
 		_, err := os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -27,24 +29,18 @@ func (h *Host) discard(p *root, id jobs.SectorID, stage jobs.Stage, old ...strin
 		if err != nil {
 			return err
 		}
-		if bin == "" {
-			bin = filepath.Join(p.dir, trashDir, id.String()+"."+unique())
-			if err := h.disk.mkdir(bin); err != nil {
-				return err
-			}
-		}
 		// Numbered: the cache folder and the sealed file have the same base name.
-		if err := h.disk.rename(path, filepath.Join(bin, fmt.Sprintf("%d-%s", i, filepath.Base(path)))); err != nil {
+		if err := h.disk.rename(path, fmt.Sprintf("%s%s.%d-%s", trash, run, i, filepath.Base(path))); err != nil {
 			return err
 		}
 		h.crashAt(stage, crash.MidWork)
 	}
-	bins, err := filepath.Glob(filepath.Join(p.dir, trashDir, id.String()+".*"))
+	thrown, err := filepath.Glob(trash + "*")
 	if err != nil {
 		return err
 	}
-	for _, bin := range bins {
-		if err := h.disk.removeAll(bin); err != nil {
+	for _, path := range thrown {
+		if err := h.disk.removeAll(path); err != nil {
 			return err
 		}
 	}
@@ -124,7 +120,7 @@ func (h *Host) removeScratch(r *jobs.Record, p *root, stage jobs.Stage) error {
 		return h.discard(p, r.ID, stage, append(old, arrivals...)...)
 	}
 	entries, err := os.ReadDir(p.cache(r.ID))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	var old []string

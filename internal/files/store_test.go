@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -350,6 +351,51 @@ func TestStoredFilesOutliveEverything(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAFullDiskCanBeFreed: what removes files needs no block for it; ext4 makes no folder on a
+// full disk, and moves a file.
+func TestAFullDiskCanBeFreed(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(*Host, *jobs.Record) error{
+		"drop layers": func(h *Host, r *jobs.Record) error { return h.DropLayers(t.Context(), r) },
+		"finalize":    func(h *Host, r *jobs.Record) error { return h.Finalize(t.Context(), r) },
+		"abandon":     func(h *Host, r *jobs.Record) error { return h.Abandon(t.Context(), r) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, home, _, r := twoPaths(t)
+			var err error
+			r.Stored, err = h.Store(t.Context(), r, nil)
+			require.NoError(t, err)
+			h.disk.before = func(c change) error {
+				switch c.op {
+				case "mkdir", "open", "write":
+					return &os.PathError{Op: c.op, Path: c.path, Err: syscall.ENOSPC}
+				}
+				return nil
+			}
+			require.NoError(t, remove(h, r))
+			for _, layer := range jobs.LayerFiles(testProof) {
+				require.NoFileExists(t, home.file(r.ID, layer))
+			}
+			require.Empty(t, tree(t, filepath.Join(home.dir, trashDir)))
+		})
+	}
+}
+
+// TestAbandonWithoutFiles: a sector is removed whatever became of its files.
+func TestAbandonWithoutFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRecord(t, newPath(t, dir, PathOptions{CanSeal: true, CanStore: true}))
+	h := openHost(t, dir)
+	sealSector(t, h, r)
+	var err error
+	r.Stored, err = h.Store(t.Context(), r, nil)
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(h.roots[0].cache(r.ID)))
+	require.NoError(t, h.Abandon(t.Context(), r))
 }
 
 func TestAbandonOfASectorNeverPlaced(t *testing.T) {
