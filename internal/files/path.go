@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -273,7 +274,22 @@ func (p *root) arrival(id jobs.SectorID, name, digest string) string {
 
 // arrivals are all files of a sector that grow or grew on the path.
 func (p *root) arrivals(id jobs.SectorID) ([]string, error) {
-	return filepath.Glob(filepath.Join(p.dir, fetchingDir, id.String()+".*"))
+	return beginning(filepath.Join(p.dir, fetchingDir), id.String()+".")
+}
+
+// beginning lists what has a name that begins so in a folder. A pattern of filepath.Glob
+// would hold the path's own name, which may be any.
+func beginning(dir, prefix string) (paths []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
 }
 
 // arriving is how many bytes the sector's arrivals have.

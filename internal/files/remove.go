@@ -19,8 +19,8 @@ import (
 // rename, and then empties the sector's trash, an earlier run's leavings included. It
 // makes no folder there: on a full disk none can be made, and this is what frees it.
 func (h *Host) discard(p *root, id jobs.SectorID, stage jobs.Stage, old ...string) error {
-	trash := filepath.Join(p.dir, trashDir, id.String()+".")
-	run := unique()
+	trash, mine := filepath.Join(p.dir, trashDir), id.String()+"."
+	run := mine + unique()
 	for i, path := range old {
 		_, err := os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -30,12 +30,12 @@ func (h *Host) discard(p *root, id jobs.SectorID, stage jobs.Stage, old ...strin
 			return err
 		}
 		// Numbered: the cache folder and the sealed file have the same base name.
-		if err := h.disk.rename(path, fmt.Sprintf("%s%s.%d-%s", trash, run, i, filepath.Base(path))); err != nil {
+		if err := h.disk.rename(path, filepath.Join(trash, fmt.Sprintf("%s.%d-%s", run, i, filepath.Base(path)))); err != nil {
 			return err
 		}
 		h.crashAt(stage, crash.MidWork)
 	}
-	thrown, err := filepath.Glob(trash + "*")
+	thrown, err := beginning(trash, mine)
 	if err != nil {
 		return err
 	}

@@ -384,6 +384,20 @@ func TestAFullDiskCanBeFreed(t *testing.T) {
 	}
 }
 
+// TestAFolderOfAnyName: brackets mean something to a shell, and nothing to a path.
+func TestAFolderOfAnyName(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "disk[1]*")
+	r := newRecord(t, newPath(t, dir, PathOptions{CanSeal: true}))
+	h := openHost(t, dir)
+	sealSector(t, h, r)
+	arrival := h.roots[0].arrival(r.ID, jobs.SealedFile, "aa")
+	require.NoError(t, os.WriteFile(arrival, []byte("half"), 0o644))
+	require.NoError(t, h.Abandon(t.Context(), r))
+	require.Empty(t, sectorFiles(t, h.roots[0]))
+	require.Empty(t, tree(t, filepath.Join(dir, trashDir)))
+}
+
 // TestAbandonWithoutFiles: a sector is removed whatever became of its files.
 func TestAbandonWithoutFiles(t *testing.T) {
 	t.Parallel()
