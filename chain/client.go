@@ -190,30 +190,29 @@ func isTransient(err error) bool {
 const EmbeddedAgent = "lpseal-devnet"
 
 func (c *Client) identify(ctx context.Context, at int) (jobs.Network, error) {
-	type answers struct {
-		version lotus.Version
-		params  *lotus.NetworkParams
-		network network.Version
+	endpoint := c.node.endpoints[at].Endpoint
+	version, err := once(ctx, c.node, at, "Version", func(ctx context.Context, api *api) (lotus.Version, error) { return api.Version(ctx) })
+	if err != nil {
+		return jobs.Network{}, classify(endpoint, "Version", err)
 	}
-	a, err := once(ctx, c.node, at, "Version", func(ctx context.Context, api *api) (a answers, err error) {
-		if a.version, err = api.Version(ctx); err != nil {
-			return a, err
-		}
-		if a.params, err = api.StateGetNetworkParams(ctx); err != nil {
-			return a, err
-		}
-		a.network, err = api.StateNetworkVersion(ctx, lotus.EmptyTSK)
-		return a, err
+	params, err := once(ctx, c.node, at, "StateGetNetworkParams", func(ctx context.Context, api *api) (*lotus.NetworkParams, error) {
+		return api.StateGetNetworkParams(ctx)
 	})
 	if err != nil {
-		return jobs.Network{}, classify(c.node.endpoints[at].Endpoint, "Version", err)
+		return jobs.Network{}, classify(endpoint, "StateGetNetworkParams", err)
+	}
+	upgrade, err := once(ctx, c.node, at, "StateNetworkVersion", func(ctx context.Context, api *api) (network.Version, error) {
+		return api.StateNetworkVersion(ctx, lotus.EmptyTSK)
+	})
+	if err != nil {
+		return jobs.Network{}, classify(endpoint, "StateNetworkVersion", err)
 	}
 	return jobs.Network{
-		Name:           a.params.NetworkName,
-		Version:        uint(a.network),
-		BlockDelay:     time.Duration(a.params.BlockDelaySecs) * time.Second,
-		ChallengeDelay: a.params.PreCommitChallengeDelay,
-		Embedded:       a.version.Agent == EmbeddedAgent,
+		Name:           params.NetworkName,
+		Version:        uint(upgrade),
+		BlockDelay:     time.Duration(params.BlockDelaySecs) * time.Second,
+		ChallengeDelay: params.PreCommitChallengeDelay,
+		Embedded:       version.Agent == EmbeddedAgent,
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -312,6 +313,9 @@ func once[T any](ctx context.Context, n *node, at int, method string, ask func(c
 		} else {
 			a.out, a.err = ask(ctx, api)
 		}
+		if a.err == nil && isNothing(method, a.out) {
+			a.err = &unreachable{errors.New("it answered nothing")}
+		}
 		answers <- a
 	}()
 	select {
@@ -323,4 +327,19 @@ func once[T any](ctx context.Context, n *node, at int, method string, ask func(c
 	}
 	var none T
 	return none, &unreachable{fmt.Errorf("no answer within %s", n.timeout)}
+}
+
+// mayBeNull are the methods that answer null for what is not there.
+var mayBeNull = []string{"StateGetAllocation", "StateSearchMsg", "StateSectorGetInfo", "StateSectorPreCommitInfo"}
+
+// isNothing tells whether an answer without an error holds nothing, such as null, which a node never means.
+func isNothing(method string, answer any) bool {
+	v := reflect.ValueOf(answer)
+	switch v.Kind() {
+	case reflect.Pointer:
+		return v.IsNil() && !slices.Contains(mayBeNull, method)
+	case reflect.Struct: // an address, an amount, what is known of a miner
+		return v.NumField() > 0 && v.IsZero()
+	}
+	return false
 }

@@ -93,7 +93,7 @@ func (c *Client) inMempool(ctx context.Context, from address.Address, nonce uint
 		return nil, err
 	}
 	for _, p := range pending {
-		if p.Message.From == from && p.Message.Nonce == nonce {
+		if p != nil && p.Message.From == from && p.Message.Nonce == nonce {
 			return p, nil
 		}
 	}

@@ -80,9 +80,6 @@ func (c *Client) allocatedAt(ctx context.Context, id abi.ActorID, at lotus.TipSe
 	if err != nil {
 		return bitfield.BitField{}, fmt.Errorf("miner %s: %w", addr, err)
 	}
-	if used == nil {
-		return bitfield.New(), nil
-	}
 	return used.Copy()
 }
 

@@ -165,16 +165,13 @@ func (c *Client) atHead(ctx context.Context, method string, of address.Address, 
 	return memo(ctx, c, head.Key(), method, of.String(), ask)
 }
 
-// nonceAt is the next nonce of a sender as of a tipset: lower ones are used. A sender that never received anything has none.
+// nonceAt is the next nonce of a sender as of a tipset: lower ones are used.
 func (c *Client) nonceAt(ctx context.Context, a address.Address, ts *lotus.TipSet) (uint64, error) {
 	actor, err := memo(ctx, c, ts.Key(), "StateGetActor", a.String(), func(ctx context.Context, api *api) (*lotus.Actor, error) {
 		return api.StateGetActor(ctx, a, ts.Key())
 	})
 	if err != nil {
 		return 0, fmt.Errorf("sender %s: %w", a, err)
-	}
-	if actor == nil {
-		return 0, nil
 	}
 	return actor.Nonce, nil
 }

@@ -207,9 +207,13 @@ func notExecuted(found *lotus.MsgLookup) bool {
 
 // search looks for one of an entry's messages as of ts, or for a replacement of it that does the same.
 func (c *Client) search(ctx context.Context, ts *lotus.TipSet, e *entry, name cid.Cid) (*lotus.MsgLookup, error) {
-	return read(ctx, c.node, "StateSearchMsg", func(ctx context.Context, api *api) (*lotus.MsgLookup, error) {
+	found, err := read(ctx, c.node, "StateSearchMsg", func(ctx context.Context, api *api) (*lotus.MsgLookup, error) {
 		return api.StateSearchMsg(ctx, ts.Key(), name, ts.Height-e.SignedAt+searchMargin, true)
 	})
+	if err == nil && found != nil && !found.Message.Defined() {
+		return nil, jobs.Failf(jobs.Transient, "message %s: the node found it and does not name it", name)
+	}
+	return found, err
 }
 
 // readBatch takes the members' exit codes out of ProveCommitSectors3's return.

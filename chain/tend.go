@@ -136,6 +136,9 @@ func (c *Client) advance(ctx context.Context, step []*lotus.HeadChange) {
 		reverted bool
 	)
 	for _, change := range step {
+		if change == nil {
+			continue
+		}
 		if change.Type == lotus.HeadRevert {
 			reverted = true
 			continue

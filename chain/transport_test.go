@@ -73,7 +73,10 @@ func healthy(method string, _ int) (int, any) {
 	case "StateNetworkVersion":
 		return 200, 28
 	case "ChainHead":
-		return 200, map[string]any{"Cids": []any{}, "Blocks": []any{}, "Height": 77}
+		return 200, map[string]any{
+			"Cids":   []any{map[string]any{"/": "bafy2bzacea56jevjerjkedgvjoods6e7emmkr26gosjcsqlrlq6lhhntjjak4"}},
+			"Blocks": []any{map[string]any{"ParentBaseFee": "100"}}, "Height": 77,
+		}
 	}
 	return 500, nil
 }

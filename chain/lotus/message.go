@@ -3,6 +3,7 @@ package lotus
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
@@ -115,10 +116,16 @@ func (s *SignedMessage) MarshalJSON() ([]byte, error) {
 	}{&s.Message, &s.Signature, s.Cid()})
 }
 
-// UnmarshalJSON ignores the CID, as that of [Message] does.
+// UnmarshalJSON ignores the CID, as that of [Message] does, and refuses what nobody can have signed.
 func (s *SignedMessage) UnmarshalJSON(b []byte) error {
 	type fields SignedMessage
-	return json.Unmarshal(b, (*fields)(s))
+	if err := json.Unmarshal(b, (*fields)(s)); err != nil {
+		return err
+	}
+	if m := &s.Message; m.From == address.Undef || m.To == address.Undef || m.Value.Nil() || m.GasFeeCap.Nil() || m.GasPremium.Nil() {
+		return errors.New("decode signed message: it lacks an address or an amount")
+	}
+	return nil
 }
 
 // MessageSendSpec is the second parameter of MpoolPushMessage and GasEstimateMessageGas. A MsgUuid makes

@@ -2,6 +2,7 @@ package lotus
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -120,6 +121,23 @@ func NewTipSet(blocks ...*BlockHeader) *TipSet {
 		ts.Cids = append(ts.Cids, b.Cid())
 	}
 	return ts
+}
+
+// UnmarshalJSON refuses what is no tipset: one has blocks, and a base fee in each.
+func (ts *TipSet) UnmarshalJSON(b []byte) error {
+	type plain TipSet
+	if err := json.Unmarshal(b, (*plain)(ts)); err != nil {
+		return fmt.Errorf("decode tipset: %w", err)
+	}
+	if len(ts.Blocks) == 0 || len(ts.Cids) != len(ts.Blocks) {
+		return fmt.Errorf("decode tipset: %d names and %d blocks", len(ts.Cids), len(ts.Blocks))
+	}
+	for _, block := range ts.Blocks {
+		if block == nil || block.ParentBaseFee.Nil() {
+			return errors.New("decode tipset: a block without a base fee")
+		}
+	}
+	return nil
 }
 
 // Key returns the tipset's name.
