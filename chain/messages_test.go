@@ -370,6 +370,27 @@ func TestNodeBehind(t *testing.T) {
 	require.ErrorContains(t, err, "sync")
 }
 
+// Nor that a pre-commit is, which it has not come to: the sector would be held as if that had expired.
+func TestNodeBehindAPreCommit(t *testing.T) {
+	t.Parallel()
+	behind := startNode(t)
+	c := dial(t, behind, withJournal(openJournal(t)))
+	pre := preCommitOf(t, c, 1)
+	r := &jobs.Record{ID: pre.Seal.ID, Proof: pre.Seal.Proof, CommR: pre.Seal.CommR, PoRep: goodProof, PreCommitEpoch: 11, CommitDeadline: 11 + 30*2880 + 10}
+	send := func() error {
+		_, err := alone(jobs.RowOf(jobs.Commit).DoBatch(t.Context(), &jobs.Env{Chain: c}, "b-1", []*jobs.Record{r}))
+		return err
+	}
+	err := send()
+	requireClass(t, jobs.Transient, err)
+	require.ErrorContains(t, err, "sync")
+	advance(t, behind, 6)
+	err = send()
+	requireClass(t, jobs.Transient, err)
+	advance(t, behind, 1)
+	requireClass(t, jobs.Deadline, send()) // it is where the effect would show
+}
+
 // A message that failed on chain is told with its class; the same meaning may then be sent again, once the chain was asked.
 func TestFailedMessage(t *testing.T) {
 	t.Parallel()

@@ -66,6 +66,9 @@ func (c *Client) provingAt(ctx context.Context, id jobs.SectorID, committed abi.
 	if err != nil {
 		return jobs.Proving{}, err
 	}
+	if ts.Height <= committed {
+		return jobs.Proving{}, jobs.Failf(jobs.Transient, "it was committed at epoch %d, and what the node has settled ends at %d; waiting for it to sync", committed, ts.Height)
+	}
 	period, err := c.provingPeriod(ctx, id.Miner, ts)
 	if err != nil {
 		return jobs.Proving{}, err

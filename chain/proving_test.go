@@ -92,6 +92,22 @@ func TestProving(t *testing.T) {
 	require.Equal(t, jobs.ProvingTerminated, v.State, "in no partition any more")
 }
 
+// A node that has not come to where the sector was committed finds it in no deadline: that is no alarm.
+func TestProvingOnANodeBehind(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	c := dial(t, node)
+	id := jobs.SectorID{Miner: minerID, Number: 1}
+	at := node.Head().Height - 5
+	_, err := c.Proving(t.Context(), id, at)
+	requireClass(t, jobs.Transient, err)
+	require.ErrorContains(t, err, "sync")
+	advance(t, node, 1)
+	v, err := c.Proving(t.Context(), id, at)
+	require.NoError(t, err)
+	require.Equal(t, jobs.ProvingTerminated, v.State)
+}
+
 // Watching costs a call for each sector once, and then calls by deadline.
 func TestProvingCostsCallsByDeadline(t *testing.T) {
 	t.Parallel()

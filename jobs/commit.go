@@ -51,12 +51,17 @@ func offer(ctx context.Context, env *Env, r *Record) error {
 // holdsOnChain sees that the record's values, against which c2 verified the proof, are
 // those that the chain will verify it against: nothing is offered that it must refuse.
 // A reorganisation may have moved the pre-commit or changed its seed meanwhile. Where no
-// pre-commit is at confidence there is nothing to compare with; then the sector is
-// committed already, which the client sees, or the estimation refuses the message.
+// pre-commit is at confidence there is nothing to compare with; then the node is behind, the
+// sector is committed already, which the client sees, or the estimation refuses the message.
 func holdsOnChain(ctx context.Context, chain Chain, r *Record) error {
 	on, err := chain.OnChain(ctx, r.ID)
-	if err != nil || on.PreCommit == nil {
+	switch {
+	case err != nil:
 		return err
+	case on.PreCommit == nil && on.Sector == nil && on.AsOf <= r.PreCommitEpoch:
+		return Failf(Transient, "the pre-commit landed at epoch %d, and what the node has settled ends at %d; waiting for it to sync", r.PreCommitEpoch, on.AsOf)
+	case on.PreCommit == nil:
+		return nil
 	}
 	pre := on.PreCommit
 	differs := func(what string, ours, theirs any) error {
