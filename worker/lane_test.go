@@ -243,6 +243,28 @@ func TestTwoOfOneName(t *testing.T) {
 	require.ErrorAs(t, third.Run(w.ctx), &taken)
 }
 
+// TestADisplacedWorkerTakesNothing: while its host was frozen, another process joined under
+// its name. Two of one name would take each other's work, each dead to the schedulers in turn.
+func TestADisplacedWorkerTakesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var log transcript
+	o := w.options("w0")
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	w.run(o)
+	me := awaitWorker(w, func(jobs.Worker) bool { return true })
+	other := jobs.Worker{Host: "h1", Instance: "w0", Run: "another", Boot: me.Boot}
+	await(t, "the other one joins", func() bool {
+		require.NoError(t, w.store.Leave(w.ctx, me))
+		return w.store.Join(w.ctx, other, time.Hour) == nil
+	})
+	await(t, "the servers stop", func() bool { return w.servers() == 0 })
+	task := w.schedule(w.sector().ID, jobs.DropLayers, false)
+	require.NoError(t, w.store.Leave(w.ctx, other))
+	w.awaitState(task, jobs.Done)
+	require.Regexp(t, `(?s)ALARM: another process has this worker's place.*h1/w0 is running already.*msg="has its place again"`, log.String())
+}
+
 // TestAKilledProcessIsReplacedAtOnce, whoever has its process id now: here this very
 // process does, as in a container where each start is process 1.
 func TestAKilledProcessIsReplacedAtOnce(t *testing.T) {

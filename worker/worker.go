@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lpseal/lpseal/internal/filelock"
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -26,6 +27,7 @@ type Worker struct {
 	life       context.Context
 	leaving    atomic.Bool // Drain was called
 	ordered    atomic.Bool // an operator ordered the worker to drain
+	displaced  atomic.Bool // another live process has its name, host id, GPU or path
 	metrics    *metrics
 	poke       chan struct{}
 	background sync.WaitGroup // the sweep, and servers being shut down
@@ -132,7 +134,7 @@ func (w *Worker) wake() {
 	}
 }
 
-func (w *Worker) draining() bool { return w.leaving.Load() || w.ordered.Load() }
+func (w *Worker) draining() bool { return w.leaving.Load() || w.ordered.Load() || w.displaced.Load() }
 
 // serve brings every lane's servers in line with what is wanted of them.
 func (w *Worker) serve() {
@@ -151,9 +153,26 @@ func (w *Worker) beat(ctx context.Context) {
 		}
 	}
 	w.serve()
-	if err = errors.Join(err, w.Store.Beat(ctx, w.self(), w.HeartbeatTTL)); err != nil && ctx.Err() == nil {
+	refused := w.Store.Beat(ctx, w.self(), w.HeartbeatTTL)
+	w.keepPlace(refused)
+	if err = errors.Join(err, refused); err != nil && ctx.Err() == nil {
 		w.Log.Warn("heartbeat", "err", err)
 	}
+}
+
+// keepPlace has the worker take nothing while another process has its place, which it lost
+// if it was silent for too long: the schedulers take each of the two for dead in turn.
+func (w *Worker) keepPlace(refused error) {
+	collides := sectors.Collides(refused)
+	if refused != nil && !collides || w.displaced.Swap(collides) == collides {
+		return
+	}
+	if collides {
+		w.Log.Error("ALARM: another process has this worker's place: no work is taken until that has gone", "err", refused)
+	} else {
+		w.Log.Info("has its place again")
+	}
+	w.serve()
 }
 
 // self is what the heartbeat tells.

@@ -74,7 +74,7 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, jobs.ErrRefused), errors.Is(err, jobs.ErrStale), errors.Is(err, sectors.ErrConflict), errors.Is(err, sectors.ErrExists), errors.Is(err, sectors.ErrNoSpace):
 		return exitRefused
-	case collides(err):
+	case sectors.Collides(err):
 		return exitRefused
 	case errors.Is(err, syscall.EADDRINUSE):
 		return exitRefused
@@ -86,17 +86,6 @@ func exitCode(err error) int {
 		return faultCode(fault)
 	}
 	return exitFailure
-}
-
-// collides says that another live worker has what this one was given (design rule 9).
-func collides(err error) bool {
-	var (
-		instance *sectors.InstanceTakenError
-		host     *sectors.HostTakenError
-		device   *sectors.DeviceTakenError
-		path     *sectors.PathTakenError
-	)
-	return errors.As(err, &instance) || errors.As(err, &host) || errors.As(err, &device) || errors.As(err, &path)
 }
 
 func faultCode(f *jobs.Fault) int {

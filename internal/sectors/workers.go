@@ -3,6 +3,7 @@ package sectors
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,9 +110,21 @@ func (e *PathTakenError) Error() string {
 	return fmt.Sprintf("sealing path %s is served by host %s already, and %s cannot seal on it too: detach it from one of them (sealing needs a local disk)", e.Path, e.Other, e.Host)
 }
 
+// Collides says that Join or Beat refused a worker because another live one has what it was
+// given.
+func Collides(err error) bool {
+	var (
+		instance *InstanceTakenError
+		host     *HostTakenError
+		device   *DeviceTakenError
+		path     *PathTakenError
+	)
+	return errors.As(err, &instance) || errors.As(err, &host) || errors.As(err, &device) || errors.As(err, &path)
+}
+
 // Join puts a worker among the live ones for ttl, unless it collides with one of
 // them (design rule 9): the errors are [*InstanceTakenError], [*HostTakenError],
-// [*DeviceTakenError] and [*PathTakenError]. A worker that was killed stays live
+// [*DeviceTakenError] and [*PathTakenError], see [Collides]. A worker that was killed stays live
 // until its ttl ends; who knows better may [Store.Leave] for it.
 func (s *Store) Join(ctx context.Context, w jobs.Worker, ttl time.Duration) error {
 	devices, err := devicesOf(w)
