@@ -217,7 +217,11 @@ func TestChainIsDownAtClaim(t *testing.T) {
 // sector's locks touches nothing (design rule 8).
 func TestFenceIsReadUnderTheLock(t *testing.T) {
 	t.Parallel()
-	for lane, s := range map[int]jobs.Stage{0: jobs.SDR, 3: jobs.RecoverWipe} {
+	for lane, c := range map[int]struct {
+		stage   jobs.Stage
+		aborted jobs.StageState
+	}{0: {jobs.SDR, jobs.Idle}, 3: {jobs.RecoverWipe, jobs.Wanted}} {
+		s := c.stage
 		t.Run(string(s), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -233,7 +237,7 @@ func TestFenceIsReadUnderTheLock(t *testing.T) {
 			other.Unlock()
 			require.NoError(t, <-ended)
 			require.Empty(t, w.starts(t))
-			require.Equal(t, jobs.Idle, w.load(task.ID).Stage(s).State)
+			require.Equal(t, c.aborted, w.load(task.ID).Stage(s).State)
 		})
 	}
 }

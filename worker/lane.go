@@ -28,7 +28,8 @@ type lane struct {
 	slot string // path of its slot locks, without the number
 	busy atomic.Int64
 
-	hiring    sync.Mutex // one work is given to a child at a time
+	hiring    sync.Mutex // one work is given to a child at a time, which may take a minute
+	staff     sync.Mutex
 	processes []*process // children that may take more works
 
 	mu      sync.Mutex

@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -241,6 +243,40 @@ func TestTwoOfOneName(t *testing.T) {
 	require.NoError(t, err)
 	var taken *sectors.InstanceTakenError
 	require.ErrorAs(t, third.Run(w.ctx), &taken)
+}
+
+// TestAChildThatHangsHoldsUpNoHeartbeat: whether it takes its work is waited for longer than
+// a worker may be silent.
+func TestAChildThatHangsHoldsUpNoHeartbeat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Warm = time.Minute
+	o := w.options("w0")
+	pid := filepath.Join(w.Dir, "pid")
+	o.Child.Path, o.Child.Args = "/bin/sh", []string{"-c", "echo $$ >> " + pid + "; exec sleep 60"}
+	worker := w.run(o)
+	task := w.schedule(w.sector().ID, jobs.C2, false)
+	var hanging int
+	await(t, "a child hangs", func() bool {
+		b, err := os.ReadFile(pid)
+		if err == nil {
+			hanging, err = strconv.Atoi(strings.TrimSpace(string(b)))
+		}
+		return err == nil
+	})
+	told := make(chan jobs.Worker)
+	go func() { told <- worker.self() }()
+	select {
+	case me := <-told:
+		require.Equal(t, []string{task.WorkID()}, me.Children)
+	case <-time.After(answerPatience / 2):
+		t.Error("the heartbeat waits for the child")
+	}
+	hurried, cancel := context.WithTimeout(w.ctx, 100*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, worker.Drain(hurried), "1 deliveries still run")
+	require.NoError(t, syscall.Kill(hanging, syscall.SIGKILL))
+	w.awaitState(task, jobs.Faulted)
 }
 
 // TestADisplacedWorkerTakesNothing: while its host was frozen, another process joined under

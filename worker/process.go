@@ -65,7 +65,9 @@ func (l *lane) engage(f folder, locks []*os.File) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if together > 1 || stays {
+	l.staff.Lock()
+	defer l.staff.Unlock()
+	if (together > 1 || stays) && l.w.life.Err() == nil {
 		l.processes = append(l.processes, p)
 	} else {
 		p.dismiss() // it takes no other
@@ -76,6 +78,8 @@ func (l *lane) engage(f folder, locks []*os.File) (*process, error) {
 // serving lists the children that may take more works; those that have ended are
 // forgotten.
 func (l *lane) serving() []*process {
+	l.staff.Lock()
+	defer l.staff.Unlock()
 	kept := l.processes[:0]
 	for _, p := range l.processes {
 		select {
@@ -86,13 +90,14 @@ func (l *lane) serving() []*process {
 		}
 	}
 	l.processes = kept
-	return kept
+	return slices.Clone(kept)
 }
 
-// dismiss gives the lane's children no more works: each ends what it has in hand.
+// dismiss gives the lane's children no more works: each ends what it has in hand. One that
+// takes a work meanwhile is dismissed at the next look, or when the worker's life has ended.
 func (l *lane) dismiss() {
-	l.hiring.Lock()
-	defer l.hiring.Unlock()
+	l.staff.Lock()
+	defer l.staff.Unlock()
 	for _, p := range l.processes {
 		p.dismiss()
 	}
@@ -102,8 +107,6 @@ func (l *lane) dismiss() {
 // sharing says what the lane's children do at the moment: the works in the fullest
 // one, and how many have parameters loaded. inHand counts works by process group.
 func (l *lane) sharing(inHand map[int]int) (group, loaded int) {
-	l.hiring.Lock()
-	defer l.hiring.Unlock()
 	for _, p := range l.serving() {
 		row := jobs.RowOf(p.stage)
 		if _, stays := l.decl.Shares(row); stays {

@@ -95,8 +95,6 @@ func (l *lane) loaded(s jobs.Stage) (bytes uint64) {
 	if _, stays := l.decl.Shares(jobs.RowOf(s)); !stays {
 		return 0
 	}
-	l.hiring.Lock()
-	defer l.hiring.Unlock()
 	for _, p := range l.serving() {
 		if p.stage == s {
 			bytes += residentMemory(p.pid)
