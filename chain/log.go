@@ -271,6 +271,11 @@ func (s *sender) nonces() []uint64 {
 	return all
 }
 
+// waiting are the reserved nonces that have not landed, where next is the sender's next one.
+func (s *sender) waiting(next uint64) []uint64 {
+	return slices.DeleteFunc(s.nonces(), func(nonce uint64) bool { return nonce < next })
+}
+
 // update changes a sender's record by compare-and-set until it holds. change says whether there is anything to write.
 func (l messages) update(ctx context.Context, a address.Address, change func(*sender) bool) error {
 	for {

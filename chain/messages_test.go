@@ -244,6 +244,19 @@ func TestTendFillsReservedNonce(t *testing.T) {
 	require.EqualValues(t, 3, used(t, node, controlKey))
 }
 
+// So it is where the maximum fee is below the market's premium: the filler offers what it may, and a mempool takes it.
+func TestAFillerStaysWithinTheMaximumFee(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	journal := openJournal(t)
+	diedUnsigned(t, node, journal)
+	advance(t, node, 80) // the base fee sinks
+	c := dial(t, node, withJournal(journal), func(c *chain.Config) { c.MaxFeePreCommit = big.NewInt(2_000_000 * 50_000) })
+	require.NoError(t, c.Tend(t.Context()))
+	advance(t, node, 2)
+	require.EqualValues(t, 1, used(t, node, controlKey))
+}
+
 // A nonce that was reserved and that somebody else uses meanwhile is not filled over that message.
 func TestAForeignMessageIsNotFilledOver(t *testing.T) {
 	t.Parallel()
@@ -351,6 +364,35 @@ func TestReorgBelowConfidence(t *testing.T) {
 	advance(t, node, 8)
 	require.Equal(t, jobs.Message{CID: again, State: jobs.MessageConfirmed}, message(t, c, first.Meaning))
 	require.EqualValues(t, 3, used(t, node, controlKey))
+}
+
+// So it is while an earlier message, which landed, cannot be settled because its entry cannot be read.
+func TestAGapAboveAnUnreadableEntry(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	journal := newMemory()
+	c := dial(t, node, withJournal(journal))
+	pres := preCommitsOf(t, c, 3)
+	send := func(r jobs.PreCommitRequest, epochs int) {
+		t.Helper()
+		_, err := sendPreCommit(t.Context(), c, r)
+		require.NoError(t, err)
+		advance(t, node, epochs)
+	}
+	send(pres[0], 1)
+	journal.mu.Lock()
+	journal.entries[aloneKey(pres[0].Meaning)] = damaged(nil)
+	journal.mu.Unlock()
+	send(pres[1], 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pres[1].Meaning).State)
+	require.NoError(t, node.Reorg(t.Context(), 8, true))
+	send(pres[2], 1)
+	require.EqualValues(t, 1, used(t, node, controlKey))
+	for range 3 {
+		require.NoError(t, c.Tend(t.Context()))
+		advance(t, node, 10)
+	}
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pres[2].Meaning).State)
 }
 
 // A node that has not synced to where the message landed must not be believed that it is missing.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -200,7 +199,7 @@ func (c *Client) Tend(ctx context.Context) error {
 // tendSender looks after the messages of a sender that have not landed. Their entries are read at once, and the mempool is asked of at most once about all
 // that have nothing new.
 func (c *Client) tendSender(ctx context.Context, head *lotus.TipSet, from address.Address, s *sender, next uint64) error {
-	nonces := slices.DeleteFunc(s.nonces(), func(nonce uint64) bool { return nonce < next })
+	nonces := s.waiting(next)
 	keys := make([]string, len(nonces))
 	for i, nonce := range nonces {
 		keys[i] = s.Reserved[nonce].Meaning
@@ -230,9 +229,12 @@ type tended struct {
 
 // noticeGaps reserves, for filling, unused nonces below a reserved one: a reorganisation deeper than the confidence took back a message that was settled.
 func (c *Client) noticeGaps(ctx context.Context, head *lotus.TipSet, from address.Address, s *sender, next uint64) error {
-	nonces := s.nonces()
-	last := nonces[len(nonces)-1]
-	if c.cfg.Shared || last < next || uint64(len(nonces)) > last-next {
+	waiting := s.waiting(next)
+	if c.cfg.Shared || len(waiting) == 0 {
+		return nil
+	}
+	last := waiting[len(waiting)-1]
+	if uint64(len(waiting)) > last-next {
 		return nil
 	}
 	return c.log().update(ctx, from, func(s *sender) (changed bool) {
@@ -309,6 +311,7 @@ func (c *Client) fill(ctx context.Context, head *lotus.TipSet, from address.Addr
 	if err := c.bid(ctx, head, msg, big.Zero(), c.cfg.MaxFeePreCommit); err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
+	msg.GasPremium = big.Min(msg.GasPremium, msg.GasFeeCap) // no mempool takes another, however often it is pushed
 	signed, err := c.signature(ctx, msg)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
