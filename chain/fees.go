@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 
@@ -53,6 +54,27 @@ func (c *Client) lessAvailable(ctx context.Context, id abi.ActorID, amount abi.T
 		return amount, err
 	}
 	return big.Max(big.Zero(), big.Sub(amount, big.Max(big.Zero(), big.Sub(free, drawn)))), nil
+}
+
+// covered sees that the miner's free balance covers what messages on their way take from it, this one among them, which has its nonce: another scheduler may
+// have looked at the balance at the same moment. Of two that do, one at least sees the other's nonce.
+func (c *Client) covered(ctx context.Context, e *entry, head *lotus.TipSet) error {
+	if e.Drawn.NilOrZero() {
+		return nil
+	}
+	id, err := address.IDFromAddress(e.Miner)
+	if err != nil {
+		return jobs.Failf(jobs.Bug, "miner %s: %w", e.Miner, err)
+	}
+	free, err := c.available(ctx, abi.ActorID(id), head)
+	if err != nil {
+		return err
+	}
+	drawn, err := c.drawn(ctx, abi.ActorID(id), head)
+	if err != nil || drawn.LessThanEqual(free) {
+		return err
+	}
+	return jobs.Failf(jobs.Transient, "miner %s has %s free, and messages on their way draw %s: this one is made anew", e.Miner, FIL(free), FIL(drawn))
 }
 
 // drawn is what messages that have not landed as of the head will take from a miner's balance.

@@ -1,6 +1,7 @@
 package chain_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -113,4 +114,33 @@ func TestCollateralIsDrawnOnce(t *testing.T) {
 	for _, r := range pres {
 		require.Equal(t, jobs.MessageConfirmed, message(t, c, r.Meaning).State)
 	}
+}
+
+// So it is with two schedulers, each of which looks at the balance before the other one's message can be seen.
+func TestCollateralIsDrawnOnceByTwoSchedulers(t *testing.T) {
+	t.Parallel()
+	node := startNode(t, func(c *devnet.Config) {
+		m := devnet.DefaultMiner(minerID, 2<<10)
+		m.Balance = big.NewInt(1_500_000_000_000) // one deposit and a part of another
+		c.Miners = []devnet.Miner{m}
+	})
+	journal := newMemory()
+	fromMiner := func(c *chain.Config) { c.CollateralFromMiner = true }
+	second := dial(t, node, withJournal(journal), fromMiner)
+	pres := preCommitsOf(t, second, 2)
+	between := sync.OnceFunc(func() {
+		_, err := sendPreCommit(t.Context(), second, pres[1])
+		require.NoError(t, err)
+	})
+	first := dial(t, node, withJournal(written{journal, "message/", between}), fromMiner)
+	_, err := sendPreCommit(t.Context(), first, pres[0])
+	requireClass(t, jobs.Transient, err)
+	_, err = sendPreCommit(t.Context(), first, pres[0])
+	require.NoError(t, err)
+	advance(t, node, 8)
+	for _, r := range pres {
+		require.Equal(t, jobs.MessageConfirmed, message(t, first, r.Meaning).State)
+	}
+	requireOnce(t, journal)
+	require.EqualValues(t, 2, used(t, node, controlKey))
 }

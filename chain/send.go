@@ -34,6 +34,9 @@ func (c *Client) sign(ctx context.Context, key string, e *entry, raw []byte, msg
 	if signing.Nonce, err = c.reserve(ctx, msg.From, key, pool, head); err != nil {
 		return false, err
 	}
+	if err := c.covered(ctx, e, head); err != nil {
+		return false, err
+	}
 	if e.Signed, err = c.signature(ctx, &signing); err != nil {
 		return false, fmt.Errorf("%s: %w", key, err)
 	}
