@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -277,6 +278,58 @@ func TestUnseenFaultIsNotUsed(t *testing.T) {
 	require.Equal(t, jobs.Done, w.load(task.ID).Stage(jobs.SDR).State)
 }
 
+// TestALookIsNoWork: every heartbeat and sweep of the host's workers looks whether processes
+// have a work, with a lock for the moment that it takes. A delivery that meets one starts its
+// work, and does not take an earlier run's fault for the word of processes that there are not.
+func TestALookIsNoWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	f := folderOf(w.state(), task)
+	require.NoError(t, os.MkdirAll(f.path, 0o755))
+	require.NoError(t, f.write(resultFile, &report{Work: task.WorkID(), Fault: jobs.Failf(jobs.Busy, "then")}))
+	look, err := filelock.Try(f.file(lockFile), filelock.Shared)
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- worker.lanes[0].handle(w.ctx, task) }()
+	select {
+	case err := <-ended:
+		t.Errorf("it did not wait for the look to end: %v", err)
+	case <-time.After(200 * time.Millisecond):
+		filelock.Release(look)
+		require.NoError(t, <-ended)
+	}
+	sr := w.load(task.ID).Stage(jobs.SDR)
+	require.Equal(t, jobs.Done, sr.State, "%v", sr.Fault)
+}
+
+// TestAWorkThatWaitsForItsSlotHoldsNothing, whatever an earlier run of it held.
+func TestAWorkThatWaitsForItsSlotHoldsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, first := w.idle(jobs.SDR)
+	worker.lanes[0].decl.Width = 1
+	w.set(t, scene{Act: "gate"})
+	w.startAndLeave(worker, first)
+	held := total(worker.holdings(""))
+	require.NotZero(t, held.Memory)
+
+	second := w.schedule(w.sector().ID, jobs.SDR, false)
+	f := folderOf(w.state(), second)
+	require.NoError(t, os.MkdirAll(f.path, 0o755))
+	require.NoError(t, f.write(requestFile, &Request{Work: second.WorkID(), Task: second, Lane: worker.lanes[0].decl, Fields: w.load(second.ID).Fields()}))
+	ended := make(chan error, 1)
+	go func() { ended <- worker.lanes[0].handle(w.ctx, second) }()
+	await(t, "it says that it waits", func() bool {
+		p, err := w.store.Progress(w.ctx, []jobs.SectorID{second.ID})
+		require.NoError(t, err)
+		return p[second.ID][jobs.SDR].Step == "waiting for a free slot"
+	})
+	require.Equal(t, held, total(worker.holdings("")))
+	w.place.open(t)
+	require.NoError(t, <-ended)
+}
+
 // TestRunsAreApart: what an earlier run of the work id said is not taken for the
 // word of a run that died without one.
 func TestRunsAreApart(t *testing.T) {
@@ -343,6 +396,26 @@ func TestSweepKillsWhatNobodyWatches(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, worker.sweep(w.ctx))
 	require.False(t, f.live())
+	require.NoDirExists(t, f.path)
+}
+
+// TestSweepForgetsEndedSectors: the fault for which a sector was given up stays the last word
+// of its stage, and each folder is looked at by every heartbeat.
+func TestSweepForgetsEndedSectors(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, task := w.idle(jobs.SDR)
+	w.set(t, scene{Fault: jobs.Failf(jobs.Data, "a bad piece")})
+	require.NoError(t, worker.lanes[0].handle(w.ctx, task))
+	f := folderOf(w.state(), task)
+	await(t, "the child ends", func() bool { return !f.live() })
+	for _, e := range []jobs.Event{jobs.AbandonOrdered{Why: "test"}, jobs.Finished{Outcome: jobs.Removed}} {
+		require.NoError(t, worker.sweep(w.ctx))
+		require.DirExists(t, f.path, "it may be of use yet")
+		_, err := w.store.Apply(w.ctx, task.ID, e, "test", time.Now())
+		require.NoError(t, err)
+	}
+	require.NoError(t, worker.sweep(w.ctx))
 	require.NoDirExists(t, f.path)
 }
 

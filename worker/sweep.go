@@ -111,7 +111,7 @@ func (w *Worker) sweeping(ctx context.Context) {
 }
 
 // sweep ends work that was called off while nobody watched, and removes the folders
-// of work that is over.
+// of work that is over, and of sectors that are.
 func (w *Worker) sweep(ctx context.Context) error {
 	all, err := folders(w.StateDir)
 	if err != nil {
@@ -123,11 +123,11 @@ func (w *Worker) sweep(ctx context.Context) error {
 			continue // a record that cannot be read calls nothing off
 		}
 		sr := r.Stage(f.task.Stage)
-		same := sr.Fence == f.task.Fence && sr.Attempt == f.task.Attempt
-		if same && sr.State != jobs.Done {
+		wanted := r.Outcome == jobs.Open && sr.Fence == f.task.Fence && sr.Attempt == f.task.Attempt
+		if wanted && sr.State != jobs.Done {
 			continue
 		}
-		if !same && f.live() {
+		if !wanted && f.live() {
 			w.Log.Info("killing work that was called off", "work", f.task.WorkID())
 			f.kill(w.Child.Grace)
 		}

@@ -153,7 +153,11 @@ func (f folder) lock() (*os.File, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case errors.Is(err, filelock.ErrHeld):
-			return nil, nil
+			if f.live() {
+				return nil, nil
+			}
+			time.Sleep(time.Millisecond) // somebody looks whether it lives
+			continue
 		case err != nil:
 			return nil, err
 		}
@@ -181,9 +185,10 @@ func (f folder) live() bool {
 	return errors.Is(err, filelock.ErrHeld)
 }
 
-// reset removes what an earlier run left: its fault is not this run's.
+// reset removes what an earlier run left: its fault is not this run's, and what it was asked
+// holds no room until this one is.
 func (f folder) reset() error {
-	for _, name := range []string{resultFile, statusFile, progressFile, stderrFile, calledOffFile, againFile} {
+	for _, name := range []string{requestFile, resultFile, statusFile, progressFile, stderrFile, calledOffFile, againFile} {
 		if err := os.Remove(f.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("work folder: %w", err)
 		}
