@@ -4,7 +4,6 @@
 // names. A sector that lpseal stored is proven once its folder is attached there and its files are in that index; [Handover.Declare]
 // sees to the second and says who must do the first.
 //
-// The API is that of Lotus v1.36 and of Curio as of August 2026, read from their sources. It was run against the stand-ins of package
-// handovertest only, which behave as those sources say; no lotus-miner and no Curio has been asked yet
-// (docs/how-to/lotus.md tells operators).
+// The API is that of Lotus v1.36 and of Curio as of August 2026. One conformance suite runs against the stand-ins of package handovertest in CI, and
+// against a running lotus-miner and a running Curio wherever there are some (TestProversConform, tag lotusnode).
 package handover

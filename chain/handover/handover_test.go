@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
@@ -31,11 +30,16 @@ type stored struct {
 
 func store(t *testing.T, number abi.SectorNumber) stored {
 	t.Helper()
+	return storeOf(t, minerID, number)
+}
+
+func storeOf(t *testing.T, miner abi.ActorID, number abi.SectorNumber) stored {
+	t.Helper()
 	dir := t.TempDir()
 	p, err := files.Init(dir, files.PathOptions{CanStore: true})
 	require.NoError(t, err)
 	r := &jobs.Record{
-		ID: jobs.SectorID{Miner: minerID, Number: number}, Proof: abi.RegisteredSealProof_StackedDrg2KiBV1_1,
+		ID: jobs.SectorID{Miner: miner, Number: number}, Proof: abi.RegisteredSealProof_StackedDrg2KiBV1_1,
 		Stored: &jobs.Stored{Path: p.ID},
 	}
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "cache", r.ID.String()), 0o755))
@@ -57,39 +61,6 @@ func requireTransient(t *testing.T, err error, text string) {
 	require.Equal(t, jobs.Transient, f.Class)
 	require.ErrorContains(t, err, text)
 	require.NotContains(t, err.Error(), "-token:", "an error must not show the token")
-}
-
-func TestLotusMinerFindsWhatWasStored(t *testing.T) {
-	t.Parallel()
-	for name, attach := range map[string]func(*handovertest.Prover, string) error{
-		"on a path of its own":        (*handovertest.Prover).Attach,
-		"on a path of a lotus-worker": (*handovertest.Prover).AttachElsewhere,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			miner := handovertest.StartLotusMiner(t, minerID)
-			s := store(t, 7)
-			empty := t.TempDir() // attached before anything was stored
-			meta, err := os.ReadFile(filepath.Join(s.dir, files.MetaFile))
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(empty, files.MetaFile), meta, 0o644))
-			require.NoError(t, attach(miner, empty))
-			require.NoError(t, os.Rename(filepath.Join(s.dir, "cache"), filepath.Join(empty, "cache")))
-			require.NoError(t, os.Rename(filepath.Join(s.dir, "sealed"), filepath.Join(empty, "sealed")))
-
-			for range 2 { // a declaration that was answered to nobody is made again
-				by, err := declare(t, jobs.HandoverLotusMiner, miner.APIInfo(handovertest.Admin), s)
-				require.NoError(t, err)
-				require.Equal(t, "lotus-miner t01000", by)
-			}
-			for _, kind := range []handover.FileType{handover.Sealed, handover.Cache} {
-				holds, primary := miner.Holds(s.Stored.Path, s.ID, kind)
-				require.True(t, holds && primary, kind)
-			}
-			holds, _ := miner.Holds(s.Stored.Path, s.ID, handover.Unsealed)
-			require.False(t, holds)
-		})
-	}
 }
 
 func TestUnsealedIsDeclaredWhereItIsKept(t *testing.T) {
@@ -249,37 +220,4 @@ func TestWire(t *testing.T) {
 		at + `StorageFindSector[{"Miner":1000,"Number":9},2,2048,false]`,
 		at + `StorageFindSector[{"Miner":1000,"Number":9},4,2048,false]`,
 	}, asked)
-}
-
-// What handovertest says of itself.
-func TestStandInBreaksAsLotusDoes(t *testing.T) {
-	t.Parallel()
-	miner := handovertest.StartLotusMiner(t, minerID)
-	var api handover.API
-	var list struct {
-		StorageList func(context.Context) (map[handover.PathID][]abi.SectorID, error)
-	}
-	_, url, _ := strings.Cut(miner.APIInfo(handovertest.Admin), ":")
-	closer, err := jsonrpc.NewMergeClient(t.Context(), url+"/rpc/v0", "Filecoin", []any{&api, &list}, http.Header{"Authorization": {"Bearer " + handovertest.Admin}})
-	require.NoError(t, err)
-	t.Cleanup(closer)
-	unknown := handover.PathID("nowhere")
-	require.NoError(t, api.StorageRedeclareLocal(t.Context(), &unknown, false), "passed over")
-	require.NoError(t, api.StorageDeclareSector(t.Context(), unknown, abi.SectorID{Miner: minerID, Number: 1}, handover.Sealed, true))
-	found, err := api.StorageFindSector(t.Context(), abi.SectorID{Miner: minerID, Number: 1}, handover.Sealed, 2048, false)
-	require.NoError(t, err)
-	require.Empty(t, found)
-	_, err = list.StorageList(t.Context())
-	require.ErrorContains(t, err, "nil map", "broken by the declaration")
-
-	s := store(t, 3)
-	require.NoError(t, miner.Attach(s.dir))
-	path := handover.PathID(s.Stored.Path)
-	require.NoError(t, os.Remove(filepath.Join(s.dir, "sealed", s.ID.String())))
-	require.NoError(t, api.StorageRedeclareLocal(t.Context(), &path, false))
-	holds, _ := miner.Holds(s.Stored.Path, s.ID, handover.Sealed)
-	require.True(t, holds, "a file that went stays in the index")
-	require.NoError(t, api.StorageRedeclareLocal(t.Context(), &path, true))
-	holds, _ = miner.Holds(s.Stored.Path, s.ID, handover.Sealed)
-	require.False(t, holds)
 }

@@ -98,7 +98,7 @@ func (d *doctor) chain(ctx context.Context) (s surroundings) {
 		s.add(info.SealProof)
 		sender, err := node.Sender(ctx, abi.ActorID(m.ID))
 		if err != nil {
-			d.fail("chain", "lotus wallet list; lotus-miner actor control list", "%w", err)
+			d.fail("chain", "lotus wallet list; lotus state miner-info "+m.ID.String(), "%w", err)
 			continue
 		}
 		d.ok("chain", "miner %s has sectors of %s; %s pays for its messages", m.ID, info.SectorSize.ShortString(), sender)

@@ -34,7 +34,7 @@ func (d *doctor) handover(ctx context.Context) {
 				continue // a finding of its own; or nothing is stored there
 			}
 			if by, err := h.Attached(ctx, abi.ActorID(m.ID), p.ID); err != nil {
-				d.fail("prover", "attach "+configured.Dir+" where the sectors of "+m.ID.String()+" are proven", "%w", err)
+				d.fail("prover", "", "%s: %w", configured.Dir, err) // which says what to do
 			} else {
 				d.ok("prover", "%s has %s attached for miner %s", by, configured.Dir, m.ID)
 			}

@@ -79,8 +79,7 @@ func TestDoctorSeesTheHandover(t *testing.T) {
 	found := look()
 	require.Len(t, found, 3)
 	require.Equal(t, failed, found[0].Status)
-	require.Contains(t, found[0].Text, "lotus-miner t01000 knows no path")
-	require.Contains(t, found[0].Fix, dir)
+	require.Contains(t, found[0].Text, dir+": lotus-miner t01000 knows no path")
 	require.Equal(t, finding{"prover", failed, "the lotus-miner of t01000 may take 10 of the sector numbers 0-9, too", "lotus-miner sectors numbers reserve lpseal 0-9"}, found[1])
 	require.Equal(t, "the lotus-miner of t01000 may take 10 of the sector numbers 1000-1999, too", found[2].Text)
 

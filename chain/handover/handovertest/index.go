@@ -49,16 +49,22 @@ func (x *index) Attach(dir string) error {
 	return x.scan(info.ID, false)
 }
 
-// AttachElsewhere has another process, such as a lotus-worker, attach a folder: the index knows the path and this process not its folder.
-func (x *index) AttachElsewhere(dir string) error {
-	info, err := readPath(dir)
-	if err != nil {
-		return err
-	}
+// know takes a path into the index whose folder another process has.
+func (x *index) know(path handover.PathInfo) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.paths[info.ID] = info
-	return nil
+	x.paths[path.ID] = path
+}
+
+func (x *index) detach(dir string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	maps.DeleteFunc(x.folders, func(id handover.PathID, at string) bool {
+		if at == dir {
+			delete(x.paths, id)
+		}
+		return at == dir
+	})
 }
 
 func readPath(dir string) (info handover.PathInfo, err error) {
@@ -153,7 +159,7 @@ func (x *index) scan(path handover.PathID, dropMissing bool) error {
 	for _, t := range handover.FileTypes {
 		entries, err := os.ReadDir(filepath.Join(dir, t.String()))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue
+			err = os.Mkdir(filepath.Join(dir, t.String()), 0o755)
 		}
 		if err != nil {
 			return fmt.Errorf("listing %s: %w", t, err)

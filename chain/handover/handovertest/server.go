@@ -135,6 +135,21 @@ func (c common) StorageLocal(ctx context.Context) (map[handover.PathID]string, e
 	return c.p.local(), nil
 }
 
+func (c common) StorageAddLocal(ctx context.Context, dir string) error {
+	if err := c.p.permit(ctx, "StorageAddLocal", permAdmin); err != nil {
+		return err
+	}
+	return c.p.Attach(dir)
+}
+
+func (c common) StorageDetachLocal(ctx context.Context, dir string) error {
+	if err := c.p.permit(ctx, "StorageDetachLocal", permAdmin); err != nil {
+		return err
+	}
+	c.p.detach(dir)
+	return nil
+}
+
 func (c common) StorageInfo(ctx context.Context, path handover.PathID) (handover.PathInfo, error) {
 	if err := c.p.permit(ctx, "StorageInfo", permAdmin); err != nil {
 		return handover.PathInfo{}, err
@@ -185,6 +200,14 @@ func (m *lotusMiner) StorageRedeclareLocal(ctx context.Context, path *handover.P
 			}
 		}
 	}
+	return nil
+}
+
+func (m *lotusMiner) StorageAttach(ctx context.Context, path handover.PathInfo, _ struct{}) error {
+	if err := m.p.permit(ctx, "StorageAttach", permAdmin); err != nil {
+		return err
+	}
+	m.p.know(path)
 	return nil
 }
 
