@@ -100,14 +100,15 @@ func (b Batch) jobs() jobs.BatchPolicy {
 	return jobs.BatchPolicy{Max: b.Max, Bytes: jobs.MaxBatchBytes, Wait: b.Wait, Slack: b.Slack}
 }
 
-// Jobs gives the policy in the domain's type.
-func (p Policy) Jobs() jobs.Policy {
+// JobsPolicy is the policy in the domain's type.
+func (c *Config) JobsPolicy() jobs.Policy {
+	p := &c.Policy
 	return jobs.Policy{
 		TicketLookback: p.TicketLookback, TicketWindow: p.TicketWindow, TicketMargin: p.TicketMargin, TicketFresh: p.TicketFresh,
 		SeedConfidence: p.SeedConfidence, MaxRetickets: p.MaxRetickets, MaxRollbacks: p.MaxRollbacks,
 		BackoffBase: p.BackoffBase, BackoffMax: p.BackoffMax, BusyWait: p.BusyWait, Look: p.Look, ReleaseLayers: p.ReleaseLayers,
 		PreCommits: p.PreCommits.jobs(), Commits: p.Commits.jobs(),
-		PackWait: p.PackWait, PackSlack: p.PackSlack,
+		PackWait: p.PackWait, PackSlack: p.PackSlack, Handover: c.Handover.To,
 	}
 }
 

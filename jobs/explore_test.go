@@ -30,6 +30,11 @@ import (
 // or held with a reason.
 func TestExplore(t *testing.T) {
 	t.Parallel()
+	forCurio := func(r *Record, f *Facts, p *Policy) (Action, Reason) {
+		curio := *p
+		curio.Handover = HandoverCurio
+		return Decide(r, f, &curio)
+	}
 	for name, c := range map[string]struct {
 		rules   rules
 		proof   abi.RegisteredSealProof
@@ -39,6 +44,7 @@ func TestExplore(t *testing.T) {
 		"one mishap, all orders":            {rules{false, Decide, Apply}, interactive, 1, 8_000},
 		"two mishaps, with a prompt poller": {rules{true, Decide, Apply}, interactive, 2, 50_000},
 		"synthetic, one mishap, all orders": {rules{false, Decide, Apply}, synthetic, 1, 8_000},
+		"for Curio, one mishap, all orders": {rules{false, forCurio, Apply}, interactive, 1, 8_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

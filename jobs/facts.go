@@ -69,6 +69,7 @@ type Policy struct {
 	PreCommits, Commits BatchPolicy
 	PackWait            time.Duration  // how long a deal may wait for others to share its sector
 	PackSlack           abi.ChainEpoch // a deal that starts within these epochs waits for nobody
+	Handover            HandoverTo     // who proves what is stored
 }
 
 // Batch is the policy of a stage whose sectors share messages.

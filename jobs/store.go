@@ -16,11 +16,21 @@ var store = Row{
 	Classes:   []Class{ClassIO},
 	Place:     AtHome,
 	After:     []Stage{TreeRC},
+	Ready:     storeReady,
 	InputFrom: TreeRC,
 	Heavy:     true,
 	Timeout:   8 * time.Hour,
 	MaxRetry:  8,
 	Do:        doStore,
+}
+
+// storeReady keeps a sector from Curio until its pre-commit has landed. Curio's garbage collection marks the files of sectors that the chain does not
+// know for removal, and the mark stays when it does: whoever approves all marks later deletes a sector that is proven (tasks/gc, ADR 9).
+func storeReady(r *Record, _ *Facts, p *Policy) Reason {
+	if p.Handover == HandoverCurio && !r.PreCommitted() {
+		return Reason{Text: "store waits for the pre-commit to land: Curio marks files of sectors that the chain does not know for removal"}
+	}
+	return Reason{}
 }
 
 func doStore(ctx context.Context, env *Env, r *Record) (*Result, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 )
 
@@ -48,4 +49,18 @@ func TestStoreEndsWithTheDeclaration(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, alone.Stored.DeclaredTo)
 	require.Contains(t, RowOf(Commit).After, Store, "nobody commits what nobody will prove")
+}
+
+// Curio would mark the files of a sector that the chain does not know for removal.
+func TestCurioGetsNoFilesOfAnUnknownSector(t *testing.T) {
+	t.Parallel()
+	stores := func(to HandoverTo, preCommitted abi.ChainEpoch) bool {
+		r, f, p := before(t, Store)
+		r.PreCommitEpoch, r.CommitDeadline, p.Handover = preCommitted, 100_000, to
+		return startable(RowOf(Store), r, f, p).OK()
+	}
+	for _, to := range Handovers {
+		require.Equal(t, to != HandoverCurio, stores(to, 0), to)
+		require.True(t, stores(to, 9_950), to)
+	}
 }

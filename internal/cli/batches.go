@@ -74,7 +74,7 @@ func (c *cluster) batches(ctx context.Context, ended int) (batchList, error) {
 	if err != nil {
 		return l, err
 	}
-	policy := c.cfg.Policy.Jobs()
+	policy := c.cfg.JobsPolicy()
 	for _, p := range pending {
 		l.Pending = append(l.Pending, pendingBatch{p.Group.String(), p.Sectors, policy.Batch(p.Group.Stage).Max, p.First.UTC()})
 	}

@@ -114,7 +114,7 @@ func (c *cluster) scheduler(node jobs.Chain, name string) (*scheduler.Scheduler,
 			ranges[abi.ActorID(m.ID)] = append(ranges[abi.ActorID(m.ID)], sectors.Range{From: r.First, To: r.Last})
 		}
 	}
-	policy := c.cfg.Policy.Jobs()
+	policy := c.cfg.JobsPolicy()
 	policy.Commits.Aggregated = c.aggregates()
 	return scheduler.New(scheduler.Options{
 		Store: c.store, Queues: c.queues, Chain: node, Policy: policy,

@@ -113,6 +113,6 @@ func (c *cluster) chainWorker(node jobs.Chain, agg jobs.Aggregator, child worker
 		Host: c.cfg.Host.ID, Instance: c.cfg.Scheduler.Instance, Run: rand.Text(), Version: thisBuild().Version,
 		StateDir: c.cfg.Host.StateDir, Lanes: []jobs.Lane{{Class: jobs.ClassChain, Width: chainWidth}},
 		Store: c.store, Queues: c.queues, Files: host, Env: func(jobs.Lane) *jobs.Env { return env },
-		Child: child, Policy: c.cfg.Policy.Jobs(), Log: c.logs.of("worker"),
+		Child: child, Policy: c.cfg.JobsPolicy(), Log: c.logs.of("worker"),
 	})
 }

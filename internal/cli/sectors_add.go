@@ -219,7 +219,7 @@ func (in *intake) home(ctx context.Context, req scheduler.Request, host string) 
 			workers[i].Paths = nil
 		}
 	}
-	policy := in.cfg.Policy.Jobs()
+	policy := in.cfg.JobsPolicy()
 	action, why := jobs.Decide(&jobs.Record{Proof: proof}, &jobs.Facts{Now: time.Now(), Network: network, Workers: workers}, &policy)
 	placed, ok := action.Event.(jobs.Placed)
 	if !ok {

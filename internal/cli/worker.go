@@ -73,7 +73,7 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 	w, err := worker.New(worker.Options{
 		Host: c.cfg.Host.ID, Instance: c.cfg.Worker.Instance, Run: rand.Text(), Version: thisBuild().Version, FileURL: service.url,
 		StateDir: c.cfg.Host.StateDir, Lanes: lanes, Store: c.store, Queues: c.queues, Files: host,
-		Env: envs, Child: child, Policy: c.cfg.Policy.Jobs(), Log: c.logs.of("worker"), Capacity: around.capacity,
+		Env: envs, Child: child, Policy: c.cfg.JobsPolicy(), Log: c.logs.of("worker"), Capacity: around.capacity,
 		Unproven: c.watchParameters(ctx, around, lanes),
 	})
 	if err != nil {
