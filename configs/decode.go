@@ -47,12 +47,13 @@ func (d *decoder) decode(into reflect.Value, key string, raw any, text bool) {
 	wrong := func(want, remedy string) { d.fail(key, raw, secret, "not "+want, remedy) }
 	switch t := into.Type(); {
 	case isText(t):
-		if !isString {
-			wrong("text", "put it in quotes")
+		// YAML may have made a number of it: an octal one of 01000.
+		if err := into.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(fmt.Sprint(raw))); err != nil {
+			d.fail(key, raw, secret, err.Error(), "")
 			return
 		}
-		if err := into.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {
-			d.fail(key, raw, secret, err.Error(), "")
+		if !isString {
+			wrong("text", "put it in quotes")
 		}
 	case t == reflect.TypeFor[time.Duration]():
 		v, err := time.ParseDuration(s)

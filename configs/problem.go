@@ -9,11 +9,11 @@ import (
 
 // Problem is one thing wrong with a configuration.
 type Problem struct {
-	Key    string // dotted, such as worker.lanes[1].class
-	Value  string // as written; empty for a missing or secret one
-	Origin string // where it was written: a flag, a variable, FILE:LINE; empty for a default
-	What   string
-	Remedy string
+	Key    string `json:"key"`              // dotted, such as worker.lanes[1].class
+	Value  string `json:"value,omitempty"`  // as written; empty for a missing or secret one
+	Origin string `json:"origin,omitempty"` // where it was written: a flag, a variable, FILE:LINE; empty for a default
+	What   string `json:"what"`
+	Remedy string `json:"remedy,omitempty"`
 }
 
 func (p *Problem) Error() string {

@@ -23,7 +23,7 @@ func (w *Worker) join(ctx context.Context) (*os.File, error) {
 	}
 	path := filepath.Join(w.StateDir, "locks", "worker-"+w.Instance)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
+		return nil, fmt.Errorf("state folder (host.state_dir): %w", err)
 	}
 	lock, err := filelock.Try(path, filelock.Exclusive)
 	switch {

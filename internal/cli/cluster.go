@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -60,15 +61,31 @@ func (a *app) joinAs(ctx context.Context, cfg *configs.Config) (*cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	rdb, err := sectors.Connect(ctx, sectors.Options{
-		URL: cfg.Redis.URL, User: cfg.Redis.User, Password: cfg.Redis.Password.Reveal(), CAFile: cfg.Redis.CA,
-		SentinelUser: cfg.Redis.Sentinel.User, SentinelPassword: cfg.Redis.Sentinel.Password.Reveal(),
-	})
+	rdb, err := sectors.Connect(ctx, redisOptions(cfg))
 	if err != nil {
-		return nil, down("start Redis, or set redis.url (lpseal config view --origin shows where it is set)", err)
+		return nil, noRedis(err)
 	}
 	sectors.Watch(rdb, logs.of("redis"))
 	return &cluster{cfg: cfg, logs: logs, rdb: rdb, store: sectors.New(rdb), queues: queue.New(rdb)}, nil
+}
+
+func redisOptions(cfg *configs.Config) sectors.Options {
+	return sectors.Options{
+		URL: cfg.Redis.URL, User: cfg.Redis.User, Password: cfg.Redis.Password.Reveal(), CAFile: cfg.Redis.CA,
+		SentinelUser: cfg.Redis.Sentinel.User, SentinelPassword: cfg.Redis.Sentinel.Password.Reveal(),
+	}
+}
+
+// noRedis says what to set where Redis is not reached.
+func noRedis(err error) error {
+	where := " (lpseal config view --origin shows where it is set)"
+	switch {
+	case errors.Is(err, sectors.ErrOptions):
+		return usage("set redis.url and redis.ca"+where, "%w", err)
+	case errors.Is(err, sectors.ErrSignIn):
+		return down("set redis.user and redis.password, best by LPSEAL_REDIS_PASSWORD_FILE"+where, err)
+	}
+	return down("start Redis, or set redis.url"+where, err)
 }
 
 func (c *cluster) close() {

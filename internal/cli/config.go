@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/configs"
+	"github.com/lpseal/lpseal/internal/sectors"
 )
 
 func (a *app) configCmd() *cobra.Command {
@@ -52,7 +56,13 @@ func (a *app) configCmd() *cobra.Command {
 			Args:  args(),
 			RunE: func(*cobra.Command, []string) error {
 				l, err := a.load()
-				if len(configs.Problems(err)) > 0 {
+				if err == nil {
+					err = unusable(l)
+				}
+				if problems := configs.Problems(err); len(problems) > 0 {
+					if a.json {
+						err = errors.Join(err, a.emit(map[string]any{"ok": false, "problems": problems}, nil))
+					}
 					return &codedError{code: exitUsage, err: err} // without the hint to run this
 				}
 				if err != nil {
@@ -65,4 +75,31 @@ func (a *app) configCmd() *cobra.Command {
 			},
 		}),
 	)
+}
+
+// unusable is what is wrong with settings that can be read, but that those who use them
+// would refuse: what a daemon would say at its start.
+func unusable(l *configs.Loaded) error {
+	var problems []error
+	fail := func(key string, err error) {
+		if err != nil {
+			what := strings.TrimPrefix(err.Error(), sectors.ErrOptions.Error()+": ")
+			problems = append(problems, &configs.Problem{Key: key, Origin: l.Origin(key), What: what})
+		}
+	}
+	redis := redisOptions(&l.Config)
+	redis.CAFile = ""
+	fail("redis.url", redis.Check())
+	if redis.CAFile = l.Config.Redis.CA; redis.CAFile != "" && len(problems) == 0 {
+		fail("redis.ca", redis.Check())
+	}
+	if api := l.Config.Chain.API.Reveal(); api != "" {
+		_, err := chain.ParseAPIInfo(api)
+		fail("chain.api", err)
+	}
+	if api := l.Config.Handover.API.Reveal(); api != "" {
+		_, err := chain.ParseProverAPIInfo(api)
+		fail("handover.api", err)
+	}
+	return errors.Join(problems...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,7 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 	c, err := a.joinAs(joinCtx, &quiet)
 	cancel()
 	if err != nil {
-		d.fail("redis", "start Redis, or set redis.url: lpseal config view --origin", "%w", err)
+		d.fail("redis", strings.Join(hints(err), "; "), "%w", err)
 	} else {
 		defer c.close()
 		d.cluster = c

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/handover"
+	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/scheduler"
@@ -37,8 +38,11 @@ func (c *cluster) dialOperator(ctx context.Context) (*chain.Client, func(), erro
 
 func (c *cluster) dialSigning(ctx context.Context, name string, join func(shared, disk chain.Journal) chain.Journal) (*chain.Client, func(), error) {
 	disk, err := chain.OpenFileJournal(filepath.Join(c.journalDir(), name+".jsonl"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, nil, refused("wait for it to end, or stop it; schedulers of one host need a scheduler.instance each", "another lpseal sends messages as %s on this host: %w", name, err)
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &codedError{exitCode(err), err, []string{"it lies in chain.journal_dir, or in host.state_dir: a folder that this user may write"}}
 	}
 	node, err := c.connect(ctx, join(c.store.Journal(), disk))
 	if err != nil {
@@ -77,6 +81,9 @@ func (c *cluster) connect(ctx context.Context, journal chain.Journal) (*chain.Cl
 	own := c.cfg.Chain
 	if own.API == "" {
 		return nil, usage("set FULLNODE_API_INFO as for lotus, or chain.api; lpseal devnet runs a node for trying", "no node is configured")
+	}
+	if _, err := chain.ParseAPIInfo(own.API.Reveal()); err != nil {
+		return nil, usage("lpseal config view --origin shows where chain.api is set", "%w", err)
 	}
 	senders, err := c.senders()
 	if err != nil {

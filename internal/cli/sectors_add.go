@@ -106,7 +106,7 @@ func (c *cluster) miner(named string) (abi.ActorID, error) {
 		return id, err
 	}
 	if len(c.cfg.Miners) != 1 {
-		return 0, usage("name it with --miner", "the configuration has %d miners", len(c.cfg.Miners))
+		return 0, usage("name it with --miner, or in the configuration: miners: [{id: t01000}]", "the configuration has %d miners", len(c.cfg.Miners))
 	}
 	return abi.ActorID(c.cfg.Miners[0].ID), nil
 }
@@ -199,6 +199,9 @@ size; the flags after a --piece are that piece's. The host that seals fetches a 
 	return a.jsonFlag(cmd)
 }
 
+// homes is where a person sees which homes there are.
+const homes = "lpseal machines list and lpseal storage list show what there is"
+
 // home chooses a sealing path before the sector exists, by the scheduler's own rule, since
 // its data must lie there first. host narrows the choice.
 func (in *intake) home(ctx context.Context, req scheduler.Request, host string) (string, error) {
@@ -214,16 +217,22 @@ func (in *intake) home(ctx context.Context, req scheduler.Request, host string) 
 	if _, err = sectors.Unread(err); err != nil {
 		return "", err
 	}
-	for i := range workers {
-		if host != "" && workers[i].Host != host {
-			workers[i].Paths = nil
+	if host != "" {
+		seals := func(p jobs.Path) bool { return p.CanSeal }
+		if !slices.ContainsFunc(workers, func(w jobs.Worker) bool { return w.Host == host && slices.ContainsFunc(w.Paths, seals) }) {
+			return "", refused(homes, "no home for the sector: no live worker of host %s serves a sealing path", host)
+		}
+		for i := range workers {
+			if workers[i].Host != host {
+				workers[i].Paths = nil
+			}
 		}
 	}
 	policy := in.cfg.JobsPolicy()
 	action, why := jobs.Decide(&jobs.Record{Proof: proof}, &jobs.Facts{Now: time.Now(), Network: network, Workers: workers}, &policy)
 	placed, ok := action.Event.(jobs.Placed)
 	if !ok {
-		return "", refused("lpseal machines list and lpseal storage list show what there is", "no home for the sector: %s", why.Text)
+		return "", refused(homes, "no home for the sector: %s", why.Text)
 	}
 	return placed.Path, nil
 }

@@ -36,7 +36,7 @@ type listFilter struct {
 
 // none says that a list is empty, and whether another would be.
 func (f listFilter) none(all int) string {
-	if all == 0 {
+	if all == 0 && f.miner == "" {
 		return "there are none yet: lpseal sectors pledge and lpseal sectors add make some"
 	}
 	var words []string

@@ -16,13 +16,16 @@ import (
 // them, none, and says what is so now.
 func (a *app) order(ctx context.Context, c *cluster, id jobs.SectorID, events ...jobs.Event) error {
 	r, err := c.store.Load(ctx, id)
-	for _, e := range events {
-		if err == nil {
-			r, err = jobs.Apply(r, e, time.Now())
-		}
-	}
 	if err != nil {
 		return err
+	}
+	if err := unfinished(r); err != nil {
+		return err
+	}
+	for _, e := range events {
+		if r, err = jobs.Apply(r, e, time.Now()); err != nil {
+			return err
+		}
 	}
 	for _, e := range events {
 		if err := c.order(ctx, id, e, who()); err != nil {
@@ -36,6 +39,14 @@ func (a *app) order(ctx context.Context, c *cluster, id jobs.SectorID, events ..
 		}
 	}
 	return nil
+}
+
+// unfinished refuses an order to a sector that is through the pipeline.
+func unfinished(r *jobs.Record) error {
+	if r.Outcome == jobs.Open {
+		return nil
+	}
+	return refused("a finished sector takes no orders; lpseal sectors show "+r.ID.String()+" says what became of it", "%s is %s", r.ID, r.Outcome)
 }
 
 func (a *app) holdCmd() *cobra.Command {
@@ -81,8 +92,8 @@ func (a *app) removeCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if r.Outcome != jobs.Open {
-			return refused("a finished sector needs no removal", "remove %s: it is %s", id, r.Outcome)
+		if err := unfinished(r); err != nil {
+			return err
 		}
 		if !yes {
 			return refused("give --yes to go on", "remove %s: %s", id, loss(r))
@@ -110,6 +121,9 @@ func (a *app) retryCmd() *cobra.Command {
 	cmd := a.onSector("retry", "Do a stage and all that depends on it again", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
 		r, err := c.store.Load(ctx, id)
 		if err != nil {
+			return err
+		}
+		if err := unfinished(r); err != nil {
 			return err
 		}
 		stage, err := retryFrom(r, from)

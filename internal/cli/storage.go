@@ -42,7 +42,12 @@ the paths in its configuration: the command prints the line to add.`,
 			return err
 		}
 		open := files.OpenPath
-		if init {
+		switch {
+		case init && !seal && !store:
+			return usage("--seal, --store or both", "say what %s is for", dir)
+		case !init && (seal || store || size != ""):
+			return usage("with --init it becomes one", "--seal, --store and --max-storage are for a folder that is no path yet")
+		case init:
 			o := files.PathOptions{CanSeal: seal, CanStore: store, Weight: weight}
 			if size != "" {
 				if o.Capacity, err = humanize.ParseBytes(size); err != nil {
@@ -57,7 +62,7 @@ the paths in its configuration: the command prints the line to add.`,
 		}
 		return a.emit(p, func(w io.Writer) error {
 			_, err := fmt.Fprintf(w, "path %s for %s, %s of %s free\nadd to worker.paths: {dir: %s}\n",
-				p.ID, purpose(p), humanize.IBytes(p.Free), humanize.IBytes(p.Capacity), dir)
+				p.ID, purpose(p), humanize.IBytes(min(p.Free, p.Capacity)), humanize.IBytes(p.Capacity), dir)
 			return err
 		})
 	}

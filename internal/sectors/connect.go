@@ -41,26 +41,59 @@ type Options struct {
 
 const (
 	dialTimeout    = 5 * time.Second
+	connectTimeout = 10 * time.Second // for all tries of the first question
 	defaultTimeout = 3 * time.Second
 	maxRetries     = 1
 )
 
+// ErrOptions says that no connection was tried: the options contradict themselves or name a
+// file that is not there.
+var ErrOptions = errors.New("redis settings")
+
+// ErrSignIn says that Redis is there and refuses user and password.
+var ErrSignIn = errors.New("the sign-in is refused")
+
+// Check says what is wrong with options without asking Redis.
+func (o Options) Check() error {
+	_, err := o.target()
+	return err
+}
+
+func (o Options) target() (*target, error) {
+	t, err := parseURL(o)
+	if err == nil {
+		t.opts.TLSConfig, err = tlsConfig(t, o.CAFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	return t, nil
+}
+
 // Connect makes a client and sees that Redis answers. Errors never show a password.
 func Connect(ctx context.Context, o Options) (redis.UniversalClient, error) {
-	target, err := parseURL(o)
+	target, err := o.target()
 	if err != nil {
-		return nil, fmt.Errorf("redis URL: %w", err)
-	}
-	if target.opts.TLSConfig, err = tlsConfig(target, o.CAFile); err != nil {
 		return nil, err
 	}
 	rdb := target.client()
-	if err := rdb.Ping(ctx).Err(); err != nil {
-		return nil, errors.Join(
-			fmt.Errorf("redis at %s: %w; is it running, and are address, user and password right?", strings.Join(target.opts.Addrs, ", "), err),
-			rdb.Close())
+	patient, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := rdb.Ping(patient).Err(); err != nil {
+		return nil, errors.Join(fmt.Errorf("redis at %s: %w", strings.Join(target.opts.Addrs, ", "), target.explain(err)), rdb.Close())
 	}
 	return rdb, nil
+}
+
+// explain says what to look at where a first question was not answered.
+func (t *target) explain(err error) error {
+	switch {
+	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "NOPERM"):
+		return fmt.Errorf("%w: %w", ErrSignIn, err)
+	case t.tls:
+		return fmt.Errorf("%w; is it running, and does it speak TLS there (redis:// is without)?", err)
+	}
+	return fmt.Errorf("%w; is it running, and is the address right (rediss:// where it speaks TLS)?", err)
 }
 
 // target is a parsed URL.
@@ -173,8 +206,12 @@ func (t *target) hosts(text string) error {
 		if host == "" {
 			return errors.New("a host is missing")
 		}
-		if bare := host[strings.LastIndex(host, "]")+1:]; !strings.Contains(bare, ":") {
+		bare := host[strings.LastIndex(host, "]")+1:]
+		_, number, has := strings.Cut(bare, ":")
+		if !has {
 			host += port
+		} else if _, err := strconv.ParseUint(number, 10, 16); err != nil {
+			return fmt.Errorf("port %q is not a number up to 65535", number)
 		}
 		t.opts.Addrs = append(t.opts.Addrs, host)
 	}
@@ -201,7 +238,7 @@ func (t *target) client() redis.UniversalClient {
 func tlsConfig(t *target, caFile string) (*tls.Config, error) {
 	if !t.tls {
 		if caFile != "" {
-			return nil, errors.New("redis: a CA file is given, but the URL's scheme is not rediss, so there is no TLS")
+			return nil, errors.New("a CA file is given, but the URL's scheme is not rediss, so there is no TLS")
 		}
 		return nil, nil
 	}
@@ -211,11 +248,11 @@ func tlsConfig(t *target, caFile string) (*tls.Config, error) {
 	}
 	pem, err := os.ReadFile(caFile)
 	if err != nil {
-		return nil, fmt.Errorf("redis CA file: %w", err)
+		return nil, fmt.Errorf("CA file: %w", err)
 	}
 	config.RootCAs = x509.NewCertPool()
 	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("redis CA file %s has no certificate in PEM", caFile)
+		return nil, fmt.Errorf("CA file %s has no certificate in PEM", caFile)
 	}
 	return config, nil
 }

@@ -49,6 +49,7 @@ func TestConnectRefusesWithARemedyAndWithoutThePassword(t *testing.T) {
 		"redis://:hunter2@h1,h2":                         "several hosts need redis-sentinel:// or redis-cluster://",
 		"redis://:hunter2%zz@h1":                         "write %25",
 		"redis://:hunter2@":                              "a host is missing",
+		"redis://:hunter2@h:port":                        `port "port" is not a number`,
 		"redis://:hunter2@h/x":                           `database "x"`,
 		"redis-cluster://:hunter2@h/1":                   "none for a cluster",
 		"redis-sentinel://:hunter2@h":                    "?master=NAME",
@@ -68,7 +69,8 @@ func TestConnectRefusesWithARemedyAndWithoutThePassword(t *testing.T) {
 	_, err = sectors.Connect(t.Context(), sectors.Options{URL: "rediss://h", CAFile: notPEM})
 	require.ErrorContains(t, err, "no certificate")
 	_, err = sectors.Connect(t.Context(), sectors.Options{URL: "rediss://h", CAFile: notPEM + ".absent"})
-	require.ErrorContains(t, err, "redis CA file")
+	require.ErrorContains(t, err, "redis settings: CA file")
+	require.ErrorIs(t, err, sectors.ErrOptions)
 }
 
 func TestTLSChecksTheServerAndTheUser(t *testing.T) {
@@ -79,5 +81,6 @@ func TestTLSChecksTheServerAndTheUser(t *testing.T) {
 	require.ErrorContains(t, err, "certificate", "its authority is not the system's")
 	o.CAFile, o.Password = r.CAFile, "wrong"
 	_, err = sectors.Connect(t.Context(), o)
-	require.ErrorContains(t, err, "WRONGPASS")
+	require.ErrorContains(t, err, "the sign-in is refused: WRONGPASS")
+	require.ErrorIs(t, err, sectors.ErrSignIn)
 }
