@@ -159,7 +159,7 @@ func (n *node) judge(unfit []string) {
 // endpoint is one connection, made when first used and kept.
 type endpoint struct {
 	Endpoint
-	mu     sync.Mutex
+	turn   chan struct{} // held by whoever dials or hangs up; guards what follows
 	api    *api
 	closer jsonrpc.ClientCloser
 }
@@ -169,15 +169,19 @@ func newNode(endpoints []Endpoint, cfg Config) *node {
 		pinned: cfg.Shared, timeout: cfg.Timeout, backoff: cfg.Backoff, log: cfg.Log, calls: map[string]uint64{}, moved: make(chan struct{}), unfit: make([]string, len(endpoints)),
 	}
 	for _, e := range endpoints {
-		n.endpoints = append(n.endpoints, &endpoint{Endpoint: e})
+		n.endpoints = append(n.endpoints, &endpoint{Endpoint: e, turn: make(chan struct{}, 1)})
 	}
 	return n
 }
 
-// connect gives the endpoint's methods. Over HTTP it cannot fail; a WebSocket is dialled, and go-jsonrpc keeps it alive afterwards.
-func (e *endpoint) connect() (*api, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// connect gives the endpoint's methods. Over HTTP it cannot fail; a WebSocket is dialled, by one caller at a time, and go-jsonrpc keeps it alive afterwards.
+func (e *endpoint) connect(ctx context.Context) (*api, error) {
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if e.api != nil {
 		return e.api, nil
 	}
@@ -191,13 +195,27 @@ func (e *endpoint) connect() (*api, error) {
 	return e.api, nil
 }
 
+// hangUp ends a connection over which no answer came in time, and so ends all who wait for one: over a WebSocket go-jsonrpc waits for ever.
+func (e *endpoint) hangUp(a *api) {
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	default:
+		return // somebody dials, or hangs up
+	}
+	if e.api == a {
+		e.api = nil
+		go e.closer() // which waits for the connection's own goroutine
+	}
+}
+
 func (e *endpoint) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closer != nil {
+	e.turn <- struct{}{}
+	defer func() { <-e.turn }()
+	if e.api != nil {
 		e.closer()
 	}
-	e.api, e.closer = nil, nil
+	e.api = nil
 }
 
 func (n *node) close() {
@@ -308,11 +326,7 @@ func once[T any](ctx context.Context, n *node, at int, method string, ask func(c
 	n.count(method)
 	go func() {
 		var a answer
-		if api, err := n.endpoints[at].connect(); err != nil {
-			a.err = err
-		} else {
-			a.out, a.err = ask(ctx, api)
-		}
+		a.out, a.err = over(ctx, n.endpoints[at], ask)
 		if a.err == nil && isNothing(method, a.out) {
 			a.err = &unreachable{errors.New("it answered nothing")}
 		}
@@ -327,6 +341,22 @@ func once[T any](ctx context.Context, n *node, at int, method string, ask func(c
 	}
 	var none T
 	return none, &unreachable{fmt.Errorf("no answer within %s", n.timeout)}
+}
+
+// over makes a call over an endpoint's connection, and hangs up when no answer comes in time.
+func over[T any](ctx context.Context, e *endpoint, ask func(context.Context, *api) (T, error)) (T, error) {
+	api, err := e.connect(ctx)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	answered := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			e.hangUp(api)
+		}
+	})
+	defer answered()
+	return ask(ctx, api)
 }
 
 // mayBeNull are the methods that answer null for what is not there.

@@ -3,18 +3,24 @@ package chain_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/network"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain"
 	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/chain/lotus"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -258,4 +264,49 @@ func TestWebSocket(t *testing.T) {
 	_, err = c.Head(t.Context())
 	requireClass(t, jobs.Transient, err)
 	require.Less(t, time.Since(begun), 4*time.Second, "a deadline holds though go-jsonrpc waits for the answer")
+}
+
+// stuckNode answers who it is, and no call about its chain: it waits for a lock that nobody lets go.
+type stuckNode struct{ locked chan struct{} }
+
+func (stuckNode) Version(context.Context) (lotus.Version, error) {
+	return lotus.Version{Agent: "lotus"}, nil
+}
+
+func (stuckNode) StateGetNetworkParams(context.Context) (*lotus.NetworkParams, error) {
+	return &lotus.NetworkParams{NetworkName: "mainnet", BlockDelaySecs: 30, ConsensusMinerMinPower: big.Zero()}, nil
+}
+
+func (stuckNode) StateNetworkVersion(context.Context, lotus.TipSetKey) (network.Version, error) {
+	return network.Version28, nil
+}
+
+func (n stuckNode) ChainHead(context.Context) (*lotus.TipSet, error) {
+	<-n.locked
+	return nil, errors.New("too late")
+}
+
+// A node that never answers over a WebSocket, though it keeps that alive, must not have a goroutine for each call: calls are made for as long as it is stuck.
+// The test counts goroutines, so it runs alone.
+func TestUnansweredCallsEnd(t *testing.T) {
+	n := stuckNode{make(chan struct{})}
+	sockets := jsonrpc.NewServer()
+	sockets.Register(lotus.Namespace, n)
+	server := httptest.NewServer(sockets)
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(n.locked) })
+	c, err := chain.Dial(t.Context(), chain.Config{
+		API: strings.Replace(server.URL, "http", "ws", 1), HeadMaxAge: -1, Timeout: 20 * time.Millisecond, Backoff: time.Millisecond, Log: quiet,
+	})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	waiting := func() int { // in this client, for an answer
+		stacks := make([]byte, 1<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "chain.once[")
+	}
+	for range 10 {
+		_, err := c.Head(t.Context())
+		requireClass(t, jobs.Transient, err)
+	}
+	require.Eventually(t, func() bool { return waiting() == 0 }, 5*time.Second, 5*time.Millisecond, "of 40 calls")
 }
