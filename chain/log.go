@@ -132,9 +132,9 @@ func (e *entry) fact(i int) jobs.Message {
 	return m
 }
 
-// late tells whether the message landed after its tickets' window.
+// late tells whether the message landed after its tickets' window: its result is in the tipset above the one that holds it.
 func (e *entry) late() bool {
-	return e.Method == preCommitBatch2 && e.Height-e.Ticket > maxTicketAge
+	return e.Method == preCommitBatch2 && e.Height-1-e.Ticket > maxTicketAge
 }
 
 // messages reads and writes entries.

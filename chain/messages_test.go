@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"regexp"
 	"testing"
 	"time"
 
@@ -313,6 +314,33 @@ func TestLostReceipt(t *testing.T) {
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{LoseReceipts: 1}))
 	advance(t, node, 8)
 	require.Equal(t, jobs.Message{CID: name, State: jobs.MessageConfirmed}, message(t, c, pre.Meaning))
+}
+
+// So is one whose receipt does not hold what it returned: nobody else could tell how its sectors fared.
+func TestReceiptWithoutItsReturn(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	returned := regexp.MustCompile(`"Return":"[^"]*"`)
+	api := altered(t, node, func(asked, answer []byte) []byte {
+		if !bytes.Contains(asked, []byte("StateSearchMsg")) {
+			return answer
+		}
+		return returned.ReplaceAll(answer, []byte(`"Return":null`))
+	})
+	c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.API = api })
+	commits := preCommitted(t, node, c, 3)
+	commits[1].Proof = make([]byte, 192)
+	require.NoError(t, chain.SendUnchecked(c, t.Context(), "b-1", commits))
+	advance(t, node, 8)
+	for i, r := range commits {
+		m := message(t, c, r.Meaning)
+		if i != 1 {
+			require.Equal(t, jobs.MessageConfirmed, m.State)
+			continue
+		}
+		require.Equal(t, jobs.MessageFailed, m.State)
+		require.Equal(t, jobs.Transient, m.Fault.Class, "sending again finds out")
+	}
 }
 
 // A message that was reorganised away lands again, and is not confirmed in between.

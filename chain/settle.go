@@ -190,11 +190,17 @@ func (c *Client) resolve(ctx context.Context, ts *lotus.TipSet, e *entry) error 
 		return c.resolveByState(ctx, ts, e)
 	}
 	e.Exit, e.Bill = exitcode.ExitCode(found.Receipt.ExitCode), c.billed(ctx, e, found)
-	switch e.end(jobs.MessageConfirmed, found.Message, found.Height); {
-	case !e.Exit.IsSuccess():
+	e.end(jobs.MessageConfirmed, found.Message, found.Height)
+	if !e.Exit.IsSuccess() {
 		e.State = jobs.MessageFailed
-	case e.Method == proveCommit3:
-		return e.readBatch(found.Receipt.Return)
+		return nil
+	}
+	if e.Method != proveCommit3 {
+		return nil
+	}
+	if err := e.readBatch(found.Receipt.Return); err != nil {
+		c.cfg.Log.Warn("a receipt does not tell how the sectors fared; the chain's state does", "cid", found.Message, "err", err)
+		return c.resolveByState(ctx, ts, e)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func TestLatePreCommit(t *testing.T) {
 	t.Parallel()
 	e := &entry{
 		Method: preCommitBatch2, State: jobs.MessageFailed, Exit: exitcode.ErrIllegalArgument,
-		Members: make([]jobs.Meaning, 1), Ticket: -800, Height: 2980,
+		Members: make([]jobs.Meaning, 1), Ticket: -800, Height: 2981,
 	}
 	require.Equal(t, jobs.Rejected, e.fact(0).Fault.Class, "3,780 epochs old")
 	e.Height++
