@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 	"github.com/lpseal/lpseal/scheduler"
 )
@@ -72,6 +73,36 @@ func TestPollActsOnWhatIsDueAndOnNothingElse(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Looked)
 	require.Zero(t, report.Acted)
+}
+
+// TestAClockThatWasWrong: what a scheduler put off while its host was days ahead is looked at
+// when the clock is right again, and not days later.
+func TestAClockThatWasWrong(t *testing.T) {
+	t.Parallel()
+	p := startMini(t)
+	p.add()
+	const ahead = 48 * time.Hour
+	p.clock.Advance(ahead)
+	_, err := p.Poll(p.ctx)
+	require.NoError(t, err)
+	p.clock.Advance(-ahead)
+	report, err := p.Poll(p.ctx)
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Looked)
+
+	p.policy.Look = sectors.Horizon / 4
+	patient, held := p.scheduler("s2"), p.add()
+	p.apply(held, jobs.Held{Hold: jobs.Hold{Reason: "look"}})
+	_, err = patient.Poll(p.ctx)
+	require.NoError(t, err)
+	due := func() []jobs.SectorID {
+		ids, err := p.store.Due(p.ctx, p.clock.Now(), 0)
+		require.NoError(t, err)
+		return ids
+	}
+	require.NotContains(t, due(), held, "nothing is put off so far otherwise")
+	p.clock.Advance(sectors.Horizon / 2)
+	require.Contains(t, due(), held)
 }
 
 func TestTwoSchedulersAtOnceWriteEachIntentOnce(t *testing.T) {

@@ -201,12 +201,15 @@ func (s *Scheduler) rest(ctx context.Context, l *look, why jobs.Reason) error {
 	return nil
 }
 
+// longestRest is how long a sector is not looked at, whatever it waits for.
+const longestRest = sectors.Horizon / 2
+
 // nextLook is the reason's own time. Without one a sector is looked at the more
 // seldom the longer nothing has happened to it, so that thousands that wait for
 // space cost little; one with a task is looked at often, because only looking finds
 // a dead host.
 func (s *Scheduler) nextLook(r *jobs.Record, now time.Time, why jobs.Reason) time.Time {
-	soon := now.Add(s.policy.Look)
+	soon, late := now.Add(s.policy.Look), now.Add(longestRest)
 	quiet, tasks := now.Sub(r.Created), false
 	for _, sr := range r.Stages {
 		quiet = min(quiet, now.Sub(sr.Since))
@@ -220,6 +223,8 @@ func (s *Scheduler) nextLook(r *jobs.Record, now time.Time, why jobs.Reason) tim
 		return now.Add(min(max(quiet/8, s.policy.Look), 10*s.policy.Look))
 	case !at.After(now):
 		return soon
+	case at.After(late):
+		return late
 	}
 	return at
 }

@@ -72,17 +72,30 @@ func (s *Store) indexAfter(ctx context.Context, old, next *jobs.Record) {
 
 func millis(t time.Time) float64 { return float64(t.UnixMilli()) }
 
-// Due gives the sectors whose time has come, the longest overdue first; limit 0
-// means all.
+// Horizon is further off than any next look is set. What is due later was put off by a clock
+// that was wrong.
+const Horizon = 2 * time.Hour
+
+// Due gives the sectors whose time has come, the longest overdue first, and after them those
+// that are due beyond the [Horizon]; limit 0 means all.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]jobs.SectorID, error) {
+	at := func(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+	count := int64(limit)
 	if limit == 0 {
-		limit = -1
+		count = -1
 	}
-	names, err := s.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
-		Key: dueKey, ByScore: true, Start: "-inf", Stop: strconv.FormatInt(now.UnixMilli(), 10), Count: int64(limit),
-	}).Result()
+	var due, beyond *redis.StringSliceCmd
+	_, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		due = pipe.ZRangeArgs(ctx, redis.ZRangeArgs{Key: dueKey, ByScore: true, Start: "-inf", Stop: at(now), Count: count})
+		beyond = pipe.ZRangeArgs(ctx, redis.ZRangeArgs{Key: dueKey, ByScore: true, Start: "(" + at(now.Add(Horizon)), Stop: "+inf", Count: count})
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read due sectors: %w", err)
+	}
+	names := append(due.Val(), beyond.Val()...)
+	if limit > 0 {
+		names = names[:min(len(names), limit)]
 	}
 	return parseNames(names), nil
 }

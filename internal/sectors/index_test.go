@@ -24,6 +24,14 @@ func testIndexes(b *bench) {
 	require.NoError(b, err)
 	require.Equal(b, []jobs.SectorID{c}, first)
 
+	require.NoError(b, b.store.SetDue(b.ctx, a, noon.Add(sectors.Horizon)))
+	require.Equal(b, []jobs.SectorID{c}, b.due())
+	require.NoError(b, b.store.SetDue(b.ctx, a, noon.Add(sectors.Horizon+time.Millisecond)))
+	require.Equal(b, []jobs.SectorID{c, a}, b.due(), "a clock that was wrong put it off")
+	first, err = b.store.Due(b.ctx, noon, 1)
+	require.NoError(b, err)
+	require.Equal(b, []jobs.SectorID{c}, first)
+
 	require.NoError(b, b.store.SetDue(b.ctx, a, noon.Add(time.Hour)))
 	b.apply(a, jobs.Placed{Path: "p1"})
 	require.Contains(b, b.due(), a, "what changed is looked at")

@@ -5,18 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/lpseal/lpseal/jobs"
 )
 
-// farFuture is after every look that is ever due.
-var farFuture = time.UnixMilli(1 << 52)
-
 // Open gives every sector in the pipeline: one read of an index, where a scan of all keys
 // would grow with the finished ones.
 func (s *Store) Open(ctx context.Context) ([]jobs.SectorID, error) {
-	return s.Due(ctx, farFuture, 0)
+	names, err := s.rdb.ZRange(ctx, dueKey, 0, -1).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read open sectors: %w", err)
+	}
+	return parseNames(names), nil
 }
 
 // AnyOpen says whether a record in the pipeline other than one fits. A record that cannot be
