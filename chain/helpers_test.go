@@ -7,6 +7,7 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-jsonrpc"
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain"
@@ -23,6 +24,22 @@ func sendPreCommit(ctx context.Context, c *chain.Client, r jobs.PreCommitRequest
 
 func sendCommit(ctx context.Context, c *chain.Client, r jobs.CommitRequest) (string, error) {
 	return alone(c.SendCommits(ctx, jobstest.Alone(r.Meaning), []jobs.CommitRequest{r}, nil))
+}
+
+// startClient runs a node and a client of it with a journal.
+func startClient(t testing.TB, change ...func(*chain.Config)) (*devnet.Node, *chain.FileJournal, *chain.Client) {
+	t.Helper()
+	node, journal := startNode(t), openJournal(t)
+	return node, journal, dial(t, node, append(change, withJournal(journal))...)
+}
+
+// preCommitSent sends a sector's pre-commit, which waits in the mempool then, and gives the message's name.
+func preCommitSent(t testing.TB, c *chain.Client, number abi.SectorNumber) (pre jobs.PreCommitRequest, name string) {
+	t.Helper()
+	pre = preCommitOf(t, c, number)
+	name, err := sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	return pre, name
 }
 
 // alone gives what became of the one member, a fault as an error.

@@ -48,17 +48,13 @@ func tracked(t *testing.T, j chain.Journal, m jobs.Meaning) chain.Tracked {
 // An order replaces at once what would wait, under the same nonce, and pays no more than it is allowed.
 func TestReplaceByOrder(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
-	journal := openJournal(t)
-	c := dial(t, node, withJournal(journal))
-	pre := preCommitOf(t, c, 1)
-	old, err := sendPreCommit(t.Context(), c, pre)
-	require.NoError(t, err)
+	node, journal, c := startClient(t)
+	pre, old := preCommitSent(t, c, 1)
 	spike(t, node, 3_000_000_000)
 	advance(t, node, 1)
 
 	key := aloneKey(pre.Meaning)
-	_, err = c.Replace(t.Context(), key, big.Zero())
+	_, err := c.Replace(t.Context(), key, big.Zero())
 	requireClass(t, jobs.Funds, err)
 	require.ErrorContains(t, err, "--max-fee")
 	raised, err := c.Replace(t.Context(), key, devnet.FIL(1))
@@ -85,9 +81,7 @@ func TestReplaceByOrder(t *testing.T) {
 // A message that is taken back never acts: its nonce lands empty, and the meaning may be sent again.
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
-	journal := openJournal(t)
-	c := dial(t, node, withJournal(journal))
+	node, journal, c := startClient(t)
 	first, second := preCommitOf(t, c, 1), preCommitOf(t, c, 2)
 	old, err := sendPreCommit(t.Context(), c, first)
 	require.NoError(t, err)
@@ -126,14 +120,10 @@ func TestCancel(t *testing.T) {
 // A message that lands although it was to be taken back counts.
 func TestCancelComesTooLate(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
-	journal := openJournal(t)
-	c := dial(t, node, withJournal(journal))
-	pre := preCommitOf(t, c, 1)
-	name, err := sendPreCommit(t.Context(), c, pre)
-	require.NoError(t, err)
+	node, _, c := startClient(t)
+	pre, name := preCommitSent(t, c, 1)
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropMessages: 1}))
-	_, err = c.Cancel(t.Context(), aloneKey(pre.Meaning), big.Zero())
+	_, err := c.Cancel(t.Context(), aloneKey(pre.Meaning), big.Zero())
 	require.NoError(t, err)
 	advance(t, node, 2)
 	_, err = c.Cancel(t.Context(), aloneKey(pre.Meaning), big.Zero())
@@ -148,10 +138,8 @@ func TestCanceledMessageIsTended(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	c := dial(t, node, withJournal(openJournal(t)))
-	pre := preCommitOf(t, c, 1)
-	_, err := sendPreCommit(t.Context(), c, pre)
-	require.NoError(t, err)
-	_, err = c.Cancel(t.Context(), aloneKey(pre.Meaning), big.Zero())
+	pre, _ := preCommitSent(t, c, 1)
+	_, err := c.Cancel(t.Context(), aloneKey(pre.Meaning), big.Zero())
 	require.NoError(t, err)
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
 	spike(t, node, 3_000_000_000)
@@ -170,9 +158,7 @@ func TestOrdersLeaveForeignMessages(t *testing.T) {
 	t.Parallel()
 	node := startNode(t)
 	c := dial(t, node, withJournal(openJournal(t)))
-	pre := preCommitOf(t, c, 1)
-	_, err := sendPreCommit(t.Context(), c, pre)
-	require.NoError(t, err)
+	pre, _ := preCommitSent(t, c, 1)
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
 	foreign := transfer(t, node, devnet.Secp256k1Key("control"), 0)
 	for _, order := range []func(context.Context, string, abi.TokenAmount) (chain.Tracked, error){c.Replace, c.Cancel} {
@@ -183,10 +169,8 @@ func TestOrdersLeaveForeignMessages(t *testing.T) {
 	require.Equal(t, foreign, inPool(t, node)[0].Cid())
 
 	common := dial(t, node, withJournal(openJournal(t)), shared, func(c *chain.Config) { c.Senders = []address.Address{ownerKey} })
-	other := preCommitOf(t, common, 2)
-	_, err = sendPreCommit(t.Context(), common, other)
-	require.NoError(t, err)
-	_, err = common.Cancel(t.Context(), aloneKey(other.Meaning), big.Zero())
+	other, _ := preCommitSent(t, common, 2)
+	_, err := common.Cancel(t.Context(), aloneKey(other.Meaning), big.Zero())
 	requireClass(t, jobs.Rejected, err)
 	require.ErrorContains(t, err, "shared")
 }
@@ -215,12 +199,8 @@ func TestCancelFillsAReservedNonce(t *testing.T) {
 // A process that died after it journaled a replacement left one that the mempool does not have: it is pushed, and not taken for somebody else's.
 func TestReplacementIsPushedAfterACrash(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
-	journal := openJournal(t)
-	c := dial(t, node, withJournal(journal))
-	pre := preCommitOf(t, c, 1)
-	old, err := sendPreCommit(t.Context(), c, pre)
-	require.NoError(t, err)
+	node, journal, c := startClient(t)
+	pre, old := preCommitSent(t, c, 1)
 	spike(t, node, 500_000_000)
 	advance(t, node, 10)
 	dying := dial(t, node, withJournal(crashAfterSwap{journal}))
@@ -255,12 +235,8 @@ func TestReplacementIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			node := startNode(t)
-			journal := openJournal(t)
-			c := dial(t, node, withJournal(journal), tc.config)
-			pre := preCommitOf(t, c, 1)
-			_, err := sendPreCommit(t.Context(), c, pre)
-			require.NoError(t, err)
+			node, journal, c := startClient(t, tc.config)
+			pre, _ := preCommitSent(t, c, 1)
 			for range 4 { // in each round the base fee is more than the last version pays
 				spike(t, node, tracked(t, journal, pre.Meaning).FeeCap.Int64()+1)
 				advance(t, node, 10)
@@ -281,16 +257,12 @@ func milliFIL(n int64) abi.TokenAmount { return big.Mul(big.NewInt(n), big.NewIn
 // A message that pays what the market asks is not replaced, however long it waits.
 func TestNoReplacementOfWhatPaysEnough(t *testing.T) {
 	t.Parallel()
-	node := startNode(t)
-	journal := openJournal(t)
-	c := dial(t, node, withJournal(journal))
-	pre := preCommitOf(t, c, 1)
-	_, err := sendPreCommit(t.Context(), c, pre)
-	require.NoError(t, err)
+	node, journal, c := startClient(t)
+	pre, _ := preCommitSent(t, c, 1)
 	sent := inPool(t, node)[0]
 	require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))
 	advance(t, node, 10)
-	_, err = rawAPI(t, node).MpoolPush(t.Context(), sent)
+	_, err := rawAPI(t, node).MpoolPush(t.Context(), sent)
 	require.NoError(t, err)
 	require.NoError(t, c.Tend(t.Context()))
 	require.Empty(t, tracked(t, journal, pre.Meaning).Replaced)

@@ -46,9 +46,7 @@ func TestRecoveryTable(t *testing.T) {
 	requireTogether(t, sent)
 	advance(t, node, 20)
 	require.NoError(t, c.Tend(t.Context()), "what landed is settled")
-	early := preCommitOf(t, c, 4)
-	_, err = sendPreCommit(t.Context(), c, early)
-	require.NoError(t, err)
+	preCommitSent(t, c, 4)
 	advance(t, node, 2)
 
 	s := &refusals{

@@ -16,9 +16,7 @@ func TestAMessageSettledByAnotherScheduler(t *testing.T) {
 	node := startNode(t)
 	journal := openJournal(t)
 	first, second := dial(t, node, withJournal(journal)), dial(t, node, withJournal(journal))
-	pre := preCommitOf(t, first, 1)
-	_, err := sendPreCommit(t.Context(), first, pre)
-	require.NoError(t, err)
+	pre, _ := preCommitSent(t, first, 1)
 	advance(t, node, 20)
 	for _, c := range []*chain.Client{first, second} {
 		require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
@@ -27,7 +25,7 @@ func TestAMessageSettledByAnotherScheduler(t *testing.T) {
 		require.NotNil(t, on.PreCommit)
 	}
 	commit := commitOf(pre.Seal.ID)
-	_, err = sendCommit(t.Context(), first, commit)
+	_, err := sendCommit(t.Context(), first, commit)
 	require.NoError(t, err)
 	advance(t, node, 7)
 	for _, c := range []*chain.Client{first, second} {

@@ -46,9 +46,7 @@ func TestStuckSenderComesLast(t *testing.T) {
 	c := dial(t, node, withJournal(openJournal(t)))
 	send := func(number abi.SectorNumber) jobs.Meaning {
 		t.Helper()
-		r := preCommitOf(t, c, number)
-		_, err := sendPreCommit(t.Context(), c, r)
-		require.NoError(t, err)
+		r, _ := preCommitSent(t, c, number)
 		return r.Meaning
 	}
 	first := send(1)
