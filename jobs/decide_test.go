@@ -169,6 +169,10 @@ func TestPendingTaskMovesWhenItsLaneIsGone(t *testing.T) {
 	require.Contains(t, why.Text, "c2 waits for a worker: no live worker has a fit gpu lane: h1/")
 	require.Contains(t, why.Text, " took it out (no GPU is seen), h2/")
 	require.Contains(t, why.Text, " is drained (lpseal machines resume h2/")
+	f.Workers[1].Stopping = true
+	_, why = route(RowOf(C2), r, f)
+	require.Contains(t, why.Text, " is stopping")
+	require.NotContains(t, why.Text, "machines resume", "nothing is to be resumed")
 
 	f.Tasks[C2] = TaskPending
 	_, why = Decide(r, f, p)

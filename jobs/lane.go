@@ -162,7 +162,8 @@ type Worker struct {
 	Instance string   `json:"instance"` // unique on the host
 	Lanes    []Lane   `json:"lanes"`
 	Paths    []Path   `json:"paths"`
-	Draining bool     `json:"draining,omitempty"`
+	Draining bool     `json:"draining,omitempty"` // takes no work: an operator ordered it, or it is Stopping
+	Stopping bool     `json:"stopping,omitempty"`
 	FileURL  string   `json:"file_url,omitempty"` // base URL of its file service
 	Children []string `json:"children,omitempty"` // work ids with a live child
 	// Capacity is what the host has for stages, and Held what those that run on it, also

@@ -106,7 +106,11 @@ func TakenOut(workers []Worker, class Class) string {
 	var out []string
 	for _, w := range workers {
 		if w.Draining && slices.ContainsFunc(w.Lanes, func(l Lane) bool { return l.Class == class }) {
-			out = append(out, fmt.Sprintf("%s is drained (lpseal machines resume %s)", w.Name(), w.Name()))
+			is := fmt.Sprintf("is drained (lpseal machines resume %s)", w.Name())
+			if w.Stopping {
+				is = "is stopping"
+			}
+			out = append(out, w.Name()+" "+is)
 			continue
 		}
 		for _, l := range w.Lanes {

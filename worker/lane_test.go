@@ -170,7 +170,7 @@ func TestDrain(t *testing.T) {
 	hurried, cancel := context.WithTimeout(w.ctx, 100*time.Millisecond)
 	defer cancel()
 	require.ErrorContains(t, worker.Drain(hurried), "1 deliveries still run")
-	me := awaitWorker(w, func(me jobs.Worker) bool { return me.Draining })
+	me := awaitWorker(w, func(me jobs.Worker) bool { return me.Draining && me.Stopping })
 	require.Equal(t, 1, me.Lanes[0].Busy)
 	after := w.schedule(w.sector().ID, jobs.SDR, false)
 
@@ -207,7 +207,7 @@ func TestOrderToDrain(t *testing.T) {
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	w.run(o)
 	require.NoError(t, w.store.SetDraining(w.ctx, "h1/w0", true))
-	awaitWorker(w, func(me jobs.Worker) bool { return me.Draining })
+	awaitWorker(w, func(me jobs.Worker) bool { return me.Draining && !me.Stopping })
 	// Workers() honours the order by itself: wait until the worker has heard of it.
 	await(t, "the worker says so", func() bool { return strings.Contains(log.String(), "drained by order") })
 	await(t, "the servers stop", func() bool { return w.servers() == 0 })

@@ -179,7 +179,7 @@ func (w *Worker) keepPlace(refused error) {
 func (w *Worker) self() jobs.Worker {
 	me := jobs.Worker{
 		Host: w.Host, Instance: w.Instance, Run: w.Options.Run,
-		Paths: w.Files.Paths(), Draining: w.draining(), FileURL: w.FileURL,
+		Paths: w.Files.Paths(), Draining: w.draining(), Stopping: w.leaving.Load(), FileURL: w.FileURL,
 		PID: os.Getpid(), Version: w.Version,
 	}
 	me.Boot, _ = bootID() // join has seen that there is one

@@ -195,7 +195,7 @@ func (d *doctor) servers(ctx context.Context) {
 		default:
 			fix, out := "add a lane to worker.lanes of a host and start its worker", jobs.TakenOut(workers, class)
 			if out != "" {
-				fix = "resume the worker, or mend the lane: lpseal machines list"
+				fix = "resume or start the worker, or mend the lane: lpseal machines list"
 			}
 			d.warn("workers", fix, "no live worker has a fit %s lane%s", class, out)
 		}

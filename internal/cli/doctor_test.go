@@ -54,7 +54,7 @@ func TestDoctorSeesQueuesWithoutWorkers(t *testing.T) {
 
 	require.NoError(t, c.store.SetDraining(t.Context(), "h1/main", true))
 	require.Contains(t, look(jobs.Lane{Class: jobs.ClassSDR}), finding{"workers", warned, "no live worker has a fit sdr lane: h1/main is drained (lpseal machines resume h1/main)",
-		"resume the worker, or mend the lane: lpseal machines list"})
+		"resume or start the worker, or mend the lane: lpseal machines list"})
 }
 
 // TestDoctorSeesTheHandover: a path that is not attached, and numbers that two programs may

@@ -102,6 +102,8 @@ func laneName(l jobs.Lane) string {
 
 func workerState(w jobs.Worker) string {
 	switch {
+	case w.Stopping:
+		return "stopping"
 	case w.Draining:
 		return "draining"
 	case slices.ContainsFunc(w.Lanes, func(l jobs.Lane) bool { return l.Unfit != "" }):

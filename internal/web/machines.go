@@ -21,7 +21,7 @@ type machinesPage struct {
 // machine is a live worker daemon.
 type machine struct {
 	jobs.Worker
-	State    string // serving, draining, unfit
+	State    string // serving, stopping, draining, unfit
 	Children []child
 }
 
@@ -61,6 +61,8 @@ func (s *site) machines(r *http.Request) (*answer, error) {
 func machineOf(w jobs.Worker) machine {
 	m := machine{Worker: w, State: "serving"}
 	switch {
+	case w.Stopping:
+		m.State = "stopping"
 	case w.Draining:
 		m.State = "draining"
 	case slices.ContainsFunc(w.Lanes, func(l jobs.Lane) bool { return l.Unfit != "" }):
