@@ -179,7 +179,7 @@ func choosePath(r *Record, f *Facts) (string, Reason) {
 	case best.ID != "":
 		return best.ID, Reason{}
 	case short > 0:
-		return "", Reason{Text: fmt.Sprintf("waits for space: a sector needs %d bytes while it is sealed, and none of %d sealing paths has that much free", need, short)}
+		return "", Reason{Text: fmt.Sprintf("waits for space: a sector needs %s while it is sealed, and none of %d sealing paths has that much free", Bytes(need), short)}
 	case !lacking.OK():
 		return "", lacking
 	}

@@ -39,16 +39,34 @@ func (a *app) machinesCmd() *cobra.Command {
 	)
 }
 
-// printMachines prints a line for each worker, and then one for each stage that a lane
-// makes by a prover.
+// printMachines prints a line for each worker, then one for each lane that takes no work,
+// and one for each stage that a lane makes by a prover.
 func printMachines(w io.Writer, workers []jobs.Worker) error {
 	err := tableOr(w, "no worker is live: start lpseal scheduler and lpseal worker", "WORKER\tSTATE\tLANES\tMEMORY\tPATHS\tCHILDREN\tFILES", func(row func(string, ...any)) {
 		for _, m := range workers {
 			row("%s\t%s\t%s\t%s\t%d\t%d\t%s", m.Name(), workerState(m), laneList(m.Lanes), memory(m), len(m.Paths), len(m.Children), or(m.FileURL, "-"))
 		}
 	})
-	if err != nil || !slices.ContainsFunc(workers, makes) {
+	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(workers, unfit) {
+		fmt.Fprintln(w)
+		err := table(w, "WORKER\tLANE\tUNFIT, BECAUSE", func(row func(string, ...any)) {
+			for _, m := range workers {
+				for _, l := range m.Lanes {
+					if l.Unfit != "" {
+						row("%s\t%s\t%s", m.Name(), laneName(l), l.Unfit)
+					}
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !slices.ContainsFunc(workers, makes) {
+		return nil
 	}
 	fmt.Fprintln(w)
 	return table(w, "WORKER\tLANE\tSTAGE\tPROVER\tNEEDS\tWHY", func(row func(string, ...any)) {
@@ -68,6 +86,11 @@ func printMachines(w io.Writer, workers []jobs.Worker) error {
 // makes says that some lane of a worker makes stages by a prover.
 func makes(w jobs.Worker) bool {
 	return slices.ContainsFunc(w.Lanes, func(l jobs.Lane) bool { return len(l.Stages) > 0 })
+}
+
+// unfit says that some lane of a worker takes no work.
+func unfit(w jobs.Worker) bool {
+	return slices.ContainsFunc(w.Lanes, func(l jobs.Lane) bool { return l.Unfit != "" })
 }
 
 // memory writes what running stages may take, of what the host has for them.
@@ -106,7 +129,7 @@ func workerState(w jobs.Worker) string {
 		return "stopping"
 	case w.Draining:
 		return "draining"
-	case slices.ContainsFunc(w.Lanes, func(l jobs.Lane) bool { return l.Unfit != "" }):
+	case unfit(w):
 		return "unfit"
 	}
 	return "serving"
@@ -124,7 +147,7 @@ func laneList(lanes []jobs.Lane) string {
 			out[i] += fmt.Sprintf(" %d warm", l.Loaded)
 		}
 		if l.Unfit != "" {
-			out[i] += " (" + l.Unfit + ")"
+			out[i] += " unfit"
 		}
 	}
 	return strings.Join(out, ", ")

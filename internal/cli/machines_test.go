@@ -28,9 +28,12 @@ func TestMachinesAreListed(t *testing.T) {
 		},
 	}
 	require.NoError(t, printMachines(&out, []jobs.Worker{plain, sealer}))
-	require.Equal(t, `WORKER        STATE    LANES                                                    MEMORY             PATHS  CHILDREN  FILES
-h0/scheduler  serving  chain 0/8                                                -                  0      0         -
-h1/main       unfit    gpu a 0/1 1 warm (no parameters), sdr 2/2 2 in lockstep  64 GiB of 256 GiB  0      0         -
+	require.Equal(t, `WORKER        STATE    LANES                                          MEMORY             PATHS  CHILDREN  FILES
+h0/scheduler  serving  chain 0/8                                      -                  0      0         -
+h1/main       unfit    gpu a 0/1 1 warm unfit, sdr 2/2 2 in lockstep  64 GiB of 256 GiB  0      0         -
+
+WORKER   LANE   UNFIT, BECAUSE
+h1/main  gpu a  no parameters
 
 WORKER   LANE   STAGE    PROVER     NEEDS               WHY
 h1/main  gpu a  tree_rc  native     93 MiB              faster

@@ -163,7 +163,7 @@ func TestNoSpace(t *testing.T) {
 	c.alive(2)
 	id := strings.TrimSpace(c.lpseal("sectors", "pledge"))
 	c.until("the sector to wait", func() bool { return strings.Contains(c.lpseal("sectors", "explain", id), "waits for space") })
-	require.Contains(t, c.lpseal("sectors", "explain", id), "a sector needs 31129 bytes")
+	require.Contains(t, c.lpseal("sectors", "explain", id), "a sector needs 30.4 KiB")
 
 	require.NoError(t, w.stop(syscall.SIGTERM))
 	s.paths = append(s.paths, c.path("h1", "large", files.PathOptions{CanSeal: true, CanStore: true}))

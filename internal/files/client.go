@@ -135,11 +135,11 @@ func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, all []lasting, 
 		}
 	}
 	if len(choices) == 0 {
-		text := "no storage path of this or another live host takes it and has %d bytes free; free space or attach one: lpseal storage attach --init --store DIR"
+		text := "no storage path of this or another live host takes it and has %s free; free space or attach one: lpseal storage attach --init --store DIR"
 		if unasked != nil {
-			return nil, "", jobs.Failf(jobs.Busy, text+" (%w)", need, unasked)
+			return nil, "", jobs.Failf(jobs.Busy, text+" (%w)", jobs.Bytes(need), unasked)
 		}
-		return nil, "", jobs.Failf(jobs.Busy, text, need)
+		return nil, "", jobs.Failf(jobs.Busy, text, jobs.Bytes(need))
 	}
 	best := slices.MinFunc(choices, func(a, b choice) int {
 		if a.begun != b.begun {

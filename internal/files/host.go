@@ -165,7 +165,7 @@ func (p *root) room(r *jobs.Record) error {
 	need := jobs.SealingSpace(r.Proof)
 	need -= min(need, p.used(r.ID))
 	if fsys.free < need {
-		return jobs.Failf(jobs.Busy, "path %s has %d bytes free, but the sector still needs %d; free space or stop placing sectors there", p.dir, fsys.free, need)
+		return jobs.Failf(jobs.Busy, "path %s has %s free, but the sector still needs %s; free space or stop placing sectors there", p.dir, jobs.Bytes(fsys.free), jobs.Bytes(need))
 	}
 	return nil
 }

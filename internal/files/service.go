@@ -312,7 +312,7 @@ func (h *Host) receive(w http.ResponseWriter, r *http.Request, p *root, path str
 		return state, err
 	}
 	if fsys.free < uint64(size-offset) {
-		return state, jobs.Failf(jobs.Busy, "path %s of host %s has %d bytes free, but %d more are sent; free space there", p.dir, h.Host, fsys.free, size-offset)
+		return state, jobs.Failf(jobs.Busy, "path %s of host %s has %s free, but %s more are sent; free space there", p.dir, h.Host, jobs.Bytes(fsys.free), jobs.Bytes(uint64(size-offset)))
 	}
 	f, err := h.disk.open(path, 0)
 	if err != nil {
