@@ -247,26 +247,23 @@ func (l *lane) work(ctx context.Context, task fmt.Stringer, log *slog.Logger, de
 	return fmt.Errorf("%s: %w", task, err)
 }
 
-// take waits for one of the lane's slots. Slots are held by the processes that do
-// the work, not by deliveries: asynq hands out the place of a lost lease at once,
-// while the child is still on the GPU.
+// take waits for one of the lane's slots, and says so at every look. Slots are held by
+// the processes that do the work, not by deliveries: asynq hands out the place of a lost
+// lease at once, while the child is still on the GPU.
 func (l *lane) take(ctx context.Context, every time.Duration, waiting func()) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(l.slot), 0o755); err != nil {
 		return nil, fmt.Errorf("slot locks: %w", err)
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for told := false; ; {
+	for {
 		for i := range l.decl.Width {
 			f, err := filelock.Try(fmt.Sprintf("%s.%d", l.slot, i), filelock.Exclusive)
 			if !errors.Is(err, filelock.ErrHeld) {
 				return f, err
 			}
 		}
-		if !told {
-			told = true
-			waiting()
-		}
+		waiting()
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

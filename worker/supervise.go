@@ -10,6 +10,7 @@ import (
 
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/internal/filelock"
+	"github.com/lpseal/lpseal/internal/sectors"
 	"github.com/lpseal/lpseal/jobs"
 )
 
@@ -101,9 +102,8 @@ func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, 
 	if err := d.compareSeed(ctx); err != nil {
 		return fail(err)
 	}
-	slot, err := d.lane.take(ctx, d.w.Child.Poll, func() {
-		d.progress(ctx, jobs.Progress{Step: "waiting for a free slot"})
-	})
+	tell := throttle(sectors.ProgressTTL/2, func(p jobs.Progress) { d.progress(ctx, p) })
+	slot, err := d.lane.take(ctx, d.w.Child.Poll, func() { tell(jobs.Progress{Step: "waiting for a free slot"}) })
 	if err != nil {
 		return fail(err)
 	}
@@ -133,6 +133,7 @@ func (d *delivery) watch(ctx context.Context, c *child) (outcome, error) {
 	defer tick.Stop()
 	exited := c.exited
 	var told jobs.Progress
+	var toldAt time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -148,8 +149,9 @@ func (d *delivery) watch(ctx context.Context, c *child) (outcome, error) {
 				return outcome{}, err
 			}
 			var p jobs.Progress
-			if ok, err := c.read(progressFile, &p); ok && err == nil && p != told {
-				told = p
+			now := d.w.Clock.Now()
+			if ok, err := c.read(progressFile, &p); ok && err == nil && (p != told || now.Sub(toldAt) >= sectors.ProgressTTL/2) {
+				told, toldAt = p, now
 				d.progress(ctx, p)
 			}
 		}
