@@ -109,7 +109,7 @@ func allMetrics(ctx context.Context) (served, scheduler, own []metric, err error
 	return served, scheduler, own, err
 }
 
-// oneOfEverything makes an open sector that nobody proved and a finished one, a worker with a lane and a path, and
+// oneOfEverything makes an open sector that is pre-committed and nobody proved, and a finished one, a worker with a lane and a path, and
 // with these a queue.
 func (c *cluster) oneOfEverything(ctx context.Context) error {
 	const proof = abi.RegisteredSealProof_StackedDrg2KiBV1_1
@@ -120,7 +120,7 @@ func (c *cluster) oneOfEverything(ctx context.Context) error {
 	now := time.Now()
 	for n := range abi.SectorNumber(2) {
 		r := &jobs.Record{
-			ID: jobs.SectorID{Miner: 1000, Number: n}, Version: 1, Created: now, Proof: proof, CommD: commD,
+			ID: jobs.SectorID{Miner: 1000, Number: n}, Version: 1, Created: now, Proof: proof, CommD: commD, PreCommitEpoch: 1, CommitDeadline: 2,
 			Stages: map[jobs.Stage]jobs.StageRecord{jobs.TreeD: {State: jobs.Queued, Fence: 1, Attempt: 1, Delivery: 1, Queue: "cpu.h1", Since: now}},
 		}
 		if err := c.store.Create(ctx, r, "generate"); err != nil {
@@ -150,7 +150,7 @@ func (poorNode) Observe(context.Context, []chain.Tracked) (abi.ChainEpoch, error
 func (poorNode) Treasury(context.Context, []abi.ActorID) (*jobs.Treasury, []*chain.Funds, error) {
 	zero := big.Zero()
 	none := map[jobs.Stage]big.Int{jobs.PreCommit: zero, jobs.Commit: zero}
-	account := jobs.Account{Available: zero, Deposit: big.NewInt(1), Pledge: big.NewInt(1), Gas: none, MaxFee: none}
+	account := jobs.Account{Available: zero, Deposit: big.NewInt(1), Pledge: big.NewInt(2), Gas: none, MaxFee: none}
 	funds := &chain.Funds{Available: zero, Wallets: []chain.Wallet{{Roles: []string{"control"}, Key: "f1", Balance: zero}}}
 	return &jobs.Treasury{Miners: map[abi.ActorID]jobs.Account{1000: account}}, []*chain.Funds{funds}, nil
 }

@@ -90,6 +90,7 @@ type tally struct {
 	unread     map[string][]string // what else is, by kind
 	stages     map[count]int
 	notProven  map[missed]int
+	commitBy   map[abi.ActorID]abi.ChainEpoch // when the next deposit is lost
 	pace       jobs.Pace
 	owed       []jobs.Payment
 }
@@ -149,7 +150,7 @@ func (c *census) count(ctx context.Context) (*tally, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tally{at: c.clock.Now(), stages: map[count]int{}, notProven: map[missed]int{}, unread: map[string][]string{}, doneBy: map[abi.ActorID]int{}}
+	t := &tally{at: c.clock.Now(), stages: map[count]int{}, notProven: map[missed]int{}, commitBy: map[abi.ActorID]abi.ChainEpoch{}, unread: map[string][]string{}, doneBy: map[abi.ActorID]int{}}
 	network := c.network(ctx)
 	miners := map[abi.ActorID]bool{}
 	for _, m := range c.miners {
@@ -215,7 +216,15 @@ func (t *tally) add(r *jobs.Record) {
 	if r.NotProven != nil {
 		t.notProven[missed{r.ID.Miner, r.NotProven.State}]++
 	}
+	if first, ok := t.commitBy[r.ID.Miner]; atStake(r) && (!ok || r.CommitDeadline < first) {
+		t.commitBy[r.ID.Miner] = r.CommitDeadline
+	}
 	t.open = append(t.open, e)
+}
+
+// atStake says that a deposit lies with the miner which is lost unless the sector is proven in time. One that is known to be too late is a person's already.
+func atStake(r *jobs.Record) bool {
+	return r.PreCommitted() && r.Activation == 0 && !r.Abandoned && (r.Hold == nil || r.Hold.Class != jobs.Deadline)
 }
 
 func compareIDs(a, b jobs.SectorID) int {

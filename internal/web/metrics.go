@@ -32,6 +32,7 @@ var (
 	openDesc      = describe("sectors_open", "Sectors in the pipeline, by how they stand (held, fault, running, waiting).", "miner", "standing")
 	finishedDesc  = describe("sectors_finished", "Sectors out of the pipeline: committed, proven or removed.", "miner")
 	notProvenDesc = describe("sectors_not_proven", "Committed sectors whose first WindowPoSt deadline closed without a proof, by state (unproven, faulty, terminated).", "miner", "state")
+	commitByDesc  = describe("commit_deadline_epoch", "Last epoch at which the next pre-commitment can be proven that is not; absent while there is none.", "miner")
 	brokenDesc    = describe("sectors_unreadable", "Records that cannot be parsed.")
 	unreadDesc    = describe("unreadable", "Batches, deals and entries of the message journal that cannot be parsed, by kind (batch, deal, message).", "kind")
 	widthDesc     = describe("lane_width", "Stages a lane runs at a time.", "host", "instance", "class", "gpu")
@@ -96,6 +97,9 @@ func (f fleet) collect(ctx context.Context, out chan<- prometheus.Metric) error 
 	}
 	for key, n := range t.notProven {
 		gauge(notProvenDesc, float64(n), minerLabel(uint64(key.miner)), string(key.state))
+	}
+	for miner, epoch := range t.commitBy {
+		gauge(commitByDesc, float64(epoch), minerLabel(uint64(miner)))
 	}
 	gauge(brokenDesc, float64(len(t.unreadable)))
 	for kind, names := range t.unread {

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -70,6 +71,27 @@ func TestNotProvenIsSeen(t *testing.T) {
 	for _, page := range []string{"/", "/sectors/" + id.String()} {
 		require.Contains(t, v.get(page).body, "faulty after its first deadline (deadline 5, partition 1) closed", page)
 	}
+}
+
+// What is pre-committed and not committed has a deposit at stake, whatever it waits for; what is known to be too late is held for a person, who is told.
+func TestDepositsAtStakeAreSeen(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	const deadline = "lpseal_commit_deadline_epoch{"
+	preCommitted, committed, fresh := sector(1), sector(2), sector(3)
+	for _, id := range []jobs.SectorID{preCommitted, committed, fresh} {
+		f.add(id, time.Hour, false)
+	}
+	f.until(committed, jobs.Finalize, time.Hour)
+	f.until(fresh, jobs.PreCommit, time.Hour)
+	v := f.serve(nil)
+	require.NotContains(t, v.get("/metrics").body, deadline)
+	f.until(preCommitted, jobs.C2, time.Hour)
+	v = f.serve(nil)
+	require.Contains(t, v.get("/metrics").body, fmt.Sprintf("%sminer=\"1000\"} %v", deadline, float64(head+86_000)))
+	f.write(preCommitted, time.Minute, "scheduler/s1", jobs.Held{Hold: jobs.Hold{Reason: "the pre-commit expired", Class: jobs.Deadline, Stage: jobs.Commit}})
+	v = f.serve(nil)
+	require.NotContains(t, v.get("/metrics").body, deadline)
 }
 
 func TestMetricsSayWhenRedisIsAway(t *testing.T) {
