@@ -289,6 +289,7 @@ func TestADisplacedWorkerTakesNothing(t *testing.T) {
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	w.run(o)
 	me := awaitWorker(w, func(jobs.Worker) bool { return true })
+	await(t, "the servers start", func() bool { return w.servers() == len(o.Lanes) })
 	other := jobs.Worker{Host: "h1", Instance: "w0", Run: "another", Boot: me.Boot}
 	await(t, "the other one joins", func() bool {
 		require.NoError(t, w.store.Leave(w.ctx, me))
