@@ -180,11 +180,13 @@ func (n deafNode) ChainNotify(ctx context.Context) (<-chan []*lotus.HeadChange, 
 	return n.subscribe(ctx)
 }
 
-// Messages are tended though no notification comes: where a gateway lets no WebSocket through, and where the node answers no subscription, or falls silent.
+// Messages are tended though no notification comes: where a gateway lets no WebSocket through, or
+// does not say so, and where the node answers no subscription, or falls silent.
 func TestTendingNeedsNoNotifications(t *testing.T) {
 	t.Parallel()
 	for name, subscribe := range map[string]func(context.Context) (<-chan []*lotus.HeadChange, error){
 		"no WebSockets": nil,
+		"no handshake":  nil,
 		"no answer": func(ctx context.Context) (<-chan []*lotus.HeadChange, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -197,10 +199,13 @@ func TestTendingNeedsNoNotifications(t *testing.T) {
 			calls := reverseProxy(t, node)
 			sockets := jsonrpc.NewServer()
 			sockets.Register(lotus.Namespace, deafNode{subscribe})
+			closing := make(chan struct{})
 			gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				switch {
 				case r.Header.Get("Upgrade") == "":
 					calls.ServeHTTP(w, r)
+				case name == "no handshake":
+					<-closing
 				case subscribe == nil:
 					http.NotFound(w, r)
 				default:
@@ -208,6 +213,7 @@ func TestTendingNeedsNoNotifications(t *testing.T) {
 				}
 			}))
 			t.Cleanup(gateway.Close)
+			t.Cleanup(func() { close(closing) })
 			c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.API, c.Timeout = gateway.URL, 500*time.Millisecond })
 			preCommitSent(t, c, 1)
 			require.NoError(t, node.Misbehave(t.Context(), devnet.Misbehaviour{DropPending: true}))

@@ -70,15 +70,8 @@ var errMoved = errors.New("the chain is read from another node")
 func (c *Client) follow(ctx context.Context, e Endpoint, moved <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var notify notifier
-	closer, err := jsonrpc.NewMergeClient(ctx, e.notifyURL(), lotus.Namespace, []any{&notify}, e.Header(),
-		jsonrpc.WithErrors(lotus.Errors()), jsonrpc.WithNoReconnect())
-	if err != nil {
-		return fmt.Errorf("node %s: ChainNotify: %s", e, lotus.Cause(e.notifyURL(), err))
-	}
-	defer closer()
 	c.node.count("ChainNotify")
-	changes, err := notify.subscribe(ctx, c.cfg.Timeout)
+	changes, err := subscribe(ctx, e, c.cfg.Timeout)
 	if err != nil {
 		return fmt.Errorf("node %s: ChainNotify: %s", e, lotus.Cause(e.notifyURL(), err))
 	}
@@ -99,20 +92,25 @@ func (c *Client) follow(ctx context.Context, e Endpoint, moved <-chan struct{}) 
 	}
 }
 
-// notifier is the one method that needs a WebSocket.
-type notifier struct {
-	ChainNotify func(context.Context) (<-chan []*lotus.HeadChange, error)
-}
-
-// subscribe asks for notifications. go-jsonrpc waits for the answer until the connection is closed, so it is awaited aside.
-func (n *notifier) subscribe(ctx context.Context, timeout time.Duration) (<-chan []*lotus.HeadChange, error) {
+// subscribe connects and asks for notifications; the connection ends with ctx. go-jsonrpc heeds no deadline in either, so both are awaited aside.
+func subscribe(ctx context.Context, e Endpoint, timeout time.Duration) (<-chan []*lotus.HeadChange, error) {
 	type answer struct {
 		changes <-chan []*lotus.HeadChange
 		err     error
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		changes, err := n.ChainNotify(ctx)
+		var node struct { // its only method that needs a WebSocket
+			ChainNotify func(context.Context) (<-chan []*lotus.HeadChange, error)
+		}
+		closer, err := jsonrpc.NewMergeClient(ctx, e.notifyURL(), lotus.Namespace, []any{&node}, e.Header(),
+			jsonrpc.WithErrors(lotus.Errors()), jsonrpc.WithNoReconnect())
+		if err != nil {
+			answers <- answer{nil, err}
+			return
+		}
+		context.AfterFunc(ctx, closer)
+		changes, err := node.ChainNotify(ctx)
 		answers <- answer{changes, err}
 	}()
 	select {
