@@ -154,7 +154,7 @@ func laneList(lanes []jobs.Lane) string {
 }
 
 func (a *app) drainCmd(use, short string, on bool) *cobra.Command {
-	return a.jsonFlag(&cobra.Command{
+	return a.jsonFlag(a.completed(&cobra.Command{
 		Use:   use + " HOST/INSTANCE",
 		Short: short,
 		Args:  args("HOST/INSTANCE"),
@@ -179,5 +179,5 @@ func (a *app) drainCmd(use, short string, on bool) *cobra.Command {
 				return err
 			})
 		}),
-	})
+	}, workerNames))
 }

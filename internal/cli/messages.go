@@ -77,6 +77,9 @@ func (a *app) messagesListCmd() *cobra.Command {
 			if l.Messages, err = read(ctx); err != nil {
 				return err
 			}
+			if l.Messages == nil {
+				l.Messages = []chain.Tracked{} // a list also in JSON
+			}
 			if all {
 				if l.Forgotten, err = ledger.Forgotten(ctx); err != nil {
 					return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mattn/go-isatty"
+	"golang.org/x/sys/unix"
 )
 
 // emit prints a result: as one line of JSON with --json, else for people.
@@ -53,6 +54,40 @@ func tableOr(w io.Writer, none, heading string, rows func(row func(format string
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
+}
+
+// fitted cuts the lines that are written to a terminal at its width: a long last column
+// wraps into the next rows otherwise. Elsewhere it changes nothing.
+func fitted(w io.Writer) io.Writer {
+	if !terminal(w) {
+		return w
+	}
+	size, err := unix.IoctlGetWinsize(int(w.(*os.File).Fd()), unix.TIOCGWINSZ)
+	if err != nil || size.Col == 0 {
+		return w
+	}
+	return cutter{w, int(size.Col)}
+}
+
+// cutter cuts lines at a width. It is given whole lines.
+type cutter struct {
+	io.Writer
+	width int
+}
+
+func (c cutter) Write(p []byte) (int, error) {
+	var b bytes.Buffer
+	for line := range bytes.Lines(p) {
+		text := []rune(strings.TrimSuffix(string(line), "\n"))
+		if len(text) > c.width {
+			text = append(text[:c.width-1], '…')
+		}
+		b.WriteString(string(text) + "\n")
+	}
+	if _, err := c.Writer.Write(b.Bytes()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // ago writes a time as people read it: how long since.

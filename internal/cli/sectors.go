@@ -19,7 +19,7 @@ func (a *app) sectorsCmd() *cobra.Command {
 
 // onSector makes a command of one sector, given by name.
 func (a *app) onSector(use, short string, do func(context.Context, *cluster, jobs.SectorID) error) *cobra.Command {
-	return &cobra.Command{
+	return a.completed(&cobra.Command{
 		Use:   use + " SECTOR",
 		Short: short,
 		Args:  args("SECTOR"),
@@ -35,5 +35,5 @@ func (a *app) onSector(use, short string, do func(context.Context, *cluster, job
 			defer c.close()
 			return do(cmd.Context(), c, id)
 		},
-	}
+	}, sectorNames)
 }

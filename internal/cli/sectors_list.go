@@ -28,6 +28,9 @@ type sectorLine struct {
 	Created time.Time     `json:"created"`
 }
 
+// listStates are those that a list can be narrowed to.
+var listStates = []string{"open", "held", "committed", "proven", "removed"}
+
 // listFilter is what a list is narrowed to.
 type listFilter struct {
 	miner, state, stage string
@@ -61,6 +64,8 @@ func (a *app) listCmd() *cobra.Command {
 	cmd.Flags().StringVar(&f.miner, "miner", "", "only this miner's")
 	cmd.Flags().StringVar(&f.state, "state", "", "only open, held, committed, proven or removed ones")
 	cmd.Flags().StringVar(&f.stage, "stage", "", "only those now in this stage")
+	completes(cmd, "state", listStates...)
+	completes(cmd, "stage", stageNames(true)...)
 	cmd.Flags().IntVar(&f.limit, "limit", 200, "print at most this many; 0: all")
 	return a.jsonFlag(cmd)
 }
@@ -71,8 +76,8 @@ func (a *app) list(ctx context.Context, c *cluster, f listFilter) error {
 			return usage("lpseal stages lists them", "%w", err)
 		}
 	}
-	if states := []string{"", "open", "held", "committed", "proven", "removed"}; !slices.Contains(states, f.state) {
-		return usage("states are "+strings.Join(states[1:], ", "), "%q is not a state", f.state)
+	if f.state != "" && !slices.Contains(listStates, f.state) {
+		return usage("states are "+strings.Join(listStates, ", "), "%q is not a state", f.state)
 	}
 	var miner *abi.ActorID
 	if f.miner != "" {
@@ -118,7 +123,7 @@ func (a *app) list(ctx context.Context, c *cluster, f listFilter) error {
 	return a.emit(result, func(w io.Writer) error {
 		fmt.Fprintln(w, summary(states, stages))
 		now := time.Now()
-		err := tableOr(w, f.none(len(records)), "SECTOR\tSTATE\tSTAGE\tSINCE\tDATA\tWHAT", func(row func(string, ...any)) {
+		err := tableOr(fitted(w), f.none(len(records)), "SECTOR\tSTATE\tSTAGE\tSINCE\tDATA\tWHAT", func(row func(string, ...any)) {
 			for _, l := range lines {
 				row("%s\t%s\t%s\t%s\t%s\t%s", l.Sector, l.State, or(list(l.Stages), "-"), ago(l.Since, now), data(l.Pieces), or(l.Text, "-"))
 			}

@@ -137,6 +137,7 @@ func (a *app) retryCmd() *cobra.Command {
 		return a.order(ctx, c, id, again)
 	})
 	cmd.Flags().StringVar(&from, "from", "", "stage to start at (default the one that failed)")
+	completes(cmd, "from", stageNames(false)...)
 	return a.jsonFlag(cmd)
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) showCmd() *cobra.Command {
-	return a.jsonFlag(a.onSector("show", "Show a sector's record, stage by stage", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
+	cmd := a.onSector("show", "Show a sector's record, stage by stage", func(ctx context.Context, c *cluster, id jobs.SectorID) error {
 		r, err := c.store.Load(ctx, id)
 		if err != nil {
 			return err
@@ -29,7 +29,9 @@ func (a *app) showCmd() *cobra.Command {
 			return err
 		}
 		return c.printSectorMessages(ctx, a.out, r)
-	}))
+	})
+	cmd.Long = "Show a sector's record, stage by stage, and its messages. With --json it is the record as it lies in Redis: every value is text, and what has parts is JSON in it."
+	return a.jsonFlag(cmd)
 }
 
 func printRecord(w io.Writer, r *jobs.Record, now time.Time) error {

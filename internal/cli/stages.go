@@ -35,7 +35,7 @@ func (a *app) stagesCmd() *cobra.Command {
 			views := make([]stageView, len(jobs.Stages))
 			for i, r := range jobs.Stages {
 				views[i] = stageView{
-					Stage: r.Stage, Title: r.Title, Type: r.Stage.TaskType(), Classes: r.Classes, Place: r.Place, After: r.After, AfterSynthetic: r.AfterSynthetic,
+					Stage: r.Stage, Title: r.Title, Type: r.Stage.TaskType(), Classes: r.Classes, Place: r.Place, After: append([]jobs.Stage{}, r.After...), AfterSynthetic: r.AfterSynthetic,
 					Recovery: r.Recovery, Cause: r.Cause, EndState: r.EndState, Seconds: r.Timeout.Seconds(), MaxRetry: r.MaxRetry,
 				}
 			}
