@@ -1,15 +1,18 @@
 package chain_test
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/chain"
@@ -270,6 +273,42 @@ func TestDeepReorgThatNobodyTellsOf(t *testing.T) {
 		require.Nil(t, on.PreCommit)
 		advance(t, node, 5)
 	}
+}
+
+// An answer that was asked for before a deep reorganisation, and comes after it was noticed, is not remembered.
+func TestAnAnswerFromBeforeADeepReorg(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	asked, thaw := make(chan struct{}), make(chan struct{})
+	freeze := sync.OnceFunc(func() {
+		close(asked)
+		<-thaw
+	})
+	api := altered(t, node, func(call, answer []byte) []byte {
+		if bytes.Contains(call, []byte("StateSectorPreCommitInfo")) && bytes.Contains(answer, []byte("PreCommitEpoch")) {
+			freeze()
+		}
+		return answer
+	})
+	c := dial(t, node, withJournal(openJournal(t)), func(c *chain.Config) { c.API = api })
+	pre, _ := preCommitSent(t, c, 1)
+	advance(t, node, 8)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		on, err := c.OnChain(t.Context(), pre.Seal.ID)
+		assert.NoError(t, err)
+		assert.NotNil(t, on.PreCommit)
+	}()
+	<-asked
+	require.NoError(t, node.Reorg(t.Context(), 8, true))
+	_, err := c.OnChain(t.Context(), jobs.SectorID{Miner: minerID, Number: 2})
+	require.NoError(t, err)
+	close(thaw)
+	<-ended
+	on, err := c.OnChain(t.Context(), pre.Seal.ID)
+	require.NoError(t, err)
+	require.Nil(t, on.PreCommit)
 }
 
 func TestOfferVanilla(t *testing.T) {

@@ -131,6 +131,7 @@ type sectorCache struct {
 	mu    sync.Mutex
 	known map[jobs.SectorID]knownSector
 	full  int // the size at which what is old is dropped
+	era   int // raised by clear
 }
 
 // fewSectors is the size below which nothing is dropped from a cache.
@@ -141,23 +142,29 @@ type knownSector struct {
 	at     lotus.TipSetKey // as of which
 	height abi.ChainEpoch  // when it was read
 	state  cid.Cid         // head of the miner's state then
+	era    int             // of the cache when it was asked for
 }
 
 // lookAgain bounds for how long a sector's answer stands when nothing that we sent could have changed it (2 h at 30 s): another
 // program may have proven or ended the sector.
 const lookAgain = 240
 
+// get gives the era also where nothing is known.
 func (s *sectorCache) get(id jobs.SectorID) (knownSector, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, ok := s.known[id]
+	k.era = s.era
 	return k, ok
 }
 
-// put keeps the newer of two answers.
+// put keeps the newer of two answers, and none that was asked for before the last clear.
 func (s *sectorCache) put(id jobs.SectorID, k knownSector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if k.era < s.era {
+		return
+	}
 	if s.known == nil {
 		s.known = map[jobs.SectorID]knownSector{}
 	}
@@ -178,7 +185,8 @@ func (s *sectorCache) put(id jobs.SectorID, k knownSector) {
 
 // forget makes the next question go to the chain, and answers of before height useless: a message that names the sector landed.
 func (s *sectorCache) forget(id jobs.SectorID, height abi.ChainEpoch) {
-	s.put(id, knownSector{height: height})
+	now, _ := s.get(id)
+	s.put(id, knownSector{height: height, era: now.era})
 }
 
 // clear forgets all: the chain was reorganised below what was believed.
@@ -186,6 +194,7 @@ func (s *sectorCache) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known = nil
+	s.era++
 }
 
 // OnChain implements jobs.Chain. Calls follow what changes, not how many sectors are looked at: a number not allocated has neither
@@ -221,7 +230,7 @@ func (c *Client) onChainAt(ctx context.Context, id jobs.SectorID, ts *lotus.TipS
 		c.sectors.put(id, k)
 		return k.OnChain, nil
 	}
-	k = knownSector{at: ts.Key(), height: ts.Height, state: actor.Head}
+	k = knownSector{at: ts.Key(), height: ts.Height, state: actor.Head, era: k.era}
 	used, err := c.allocatedAt(ctx, id.Miner, ts.Key())
 	if err != nil {
 		return jobs.OnChain{}, fmt.Errorf("sector %s: %w", id, err)
