@@ -384,6 +384,36 @@ func TestDetachedChildKeepsItsSlot(t *testing.T) {
 	require.Equal(t, jobs.Done, w.load(second.ID).Stage(jobs.SDR).State)
 }
 
+// TestABacklogKeepsNoResult: what runs without a watcher has its slot, and its task comes back
+// behind all that wait. They let it by: its result would wait for days, and its ticket not.
+func TestABacklogKeepsNoResult(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options("w0")
+	o.Lanes[0].Width = 1
+	worker := w.run(o)
+	w.set(t, scene{Act: "gate"})
+	running := w.schedule(w.sector().ID, jobs.SDR, false)
+	w.awaitStart(1)
+	worker.stop()
+	require.NoError(t, w.queues.Delete(w.ctx, "sdr.h1", running)) // as if it had been killed
+	backlog := []jobs.TaskRef{w.schedule(w.sector().ID, jobs.SDR, false), w.schedule(w.sector().ID, jobs.SDR, false)}
+	again := w.schedule(running.ID, jobs.SDR, true)
+
+	o = w.options("w0")
+	o.Lanes[0].Width = 1
+	w.run(o)
+	await(t, "the child is adopted", func() bool { return w.load(running.ID).Stage(jobs.SDR).Claim == 2 })
+	for _, waits := range backlog {
+		require.Zero(t, w.load(waits.ID).Stage(jobs.SDR).Claim, "nothing is claimed that cannot begin")
+	}
+	w.place.open(t)
+	w.awaitState(again, jobs.Done)
+	for _, waits := range backlog {
+		w.awaitState(waits, jobs.Done)
+	}
+}
+
 // TestSweepKillsWhatNobodyWatches: the work was aborted while its worker was away.
 func TestSweepKillsWhatNobodyWatches(t *testing.T) {
 	t.Parallel()

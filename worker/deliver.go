@@ -40,6 +40,11 @@ type delivery struct {
 func (d *delivery) deliver(ctx context.Context) error {
 	crash.At(crash.Worker, d.task.Stage, crash.BeforeClaim)
 	start := d.w.Clock.Now()
+	if d.row.Heavy {
+		if err := d.queueUp(ctx); err != nil {
+			return err
+		}
+	}
 	if err := d.take(ctx, start); err != nil {
 		return err
 	}

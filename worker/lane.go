@@ -247,6 +247,23 @@ func (l *lane) work(ctx context.Context, task fmt.Stringer, log *slog.Logger, de
 	return fmt.Errorf("%s: %w", task, err)
 }
 
+// slotPath is where a slot's lock lies.
+func (l *lane) slotPath(i int) string { return fmt.Sprintf("%s.%d", l.slot, i) }
+
+// vacant says that nobody holds one of the lane's slots.
+func (l *lane) vacant() bool {
+	for i := range l.decl.Width {
+		f, err := filelock.Try(l.slotPath(i), filelock.Shared)
+		if err == nil {
+			filelock.Release(f)
+		}
+		if !errors.Is(err, filelock.ErrHeld) {
+			return true
+		}
+	}
+	return false
+}
+
 // take waits for one of the lane's slots, and says so at every look. Slots are held by
 // the processes that do the work, not by deliveries: asynq hands out the place of a lost
 // lease at once, while the child is still on the GPU.
@@ -258,7 +275,7 @@ func (l *lane) take(ctx context.Context, every time.Duration, waiting func()) (*
 	defer tick.Stop()
 	for {
 		for i := range l.decl.Width {
-			f, err := filelock.Try(fmt.Sprintf("%s.%d", l.slot, i), filelock.Exclusive)
+			f, err := filelock.Try(l.slotPath(i), filelock.Exclusive)
 			if !errors.Is(err, filelock.ErrHeld) {
 				return f, err
 			}

@@ -22,6 +22,38 @@ var errNotBegun = errors.New("its child process ended before the work began")
 // know of it.
 const beginnings = 3
 
+// errNoSlot: the lane's slots are held by children that nobody watches.
+var errNoSlot = errors.New("children of earlier deliveries have all slots; it lets their tasks by")
+
+// slotPatience is for how many looks a delivery waits for a slot before it lets others by.
+const slotPatience = 20
+
+// queueUp waits until the work can begin, or has begun already, before it is claimed. A lane
+// has a slot for each delivery unless children run on without one, after a lost lease or a
+// killed worker: their own tasks come back behind all that wait in the queue, and what
+// waited here for their slots would keep them from being watched, and their results, for as
+// long as the whole backlog takes.
+func (d *delivery) queueUp(ctx context.Context) error {
+	f := folderOf(d.w.StateDir, d.task)
+	tick := time.NewTicker(d.w.Child.Poll)
+	defer tick.Stop()
+	for range slotPatience {
+		if d.lane.vacant() || f.live() || f.finished() {
+			return nil
+		}
+		d.progress(ctx, noSlotYet)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+	return errNoSlot
+}
+
+// noSlotYet is the progress of a work that waits for its slot.
+var noSlotYet = jobs.Progress{Step: "waiting for a free slot"}
+
 // child is a work id in the hands of running processes, as seen by whoever watches
 // it.
 type child struct {
@@ -103,7 +135,7 @@ func (d *delivery) start(ctx context.Context, f folder, lock *os.File) (*child, 
 		return fail(err)
 	}
 	tell := throttle(sectors.ProgressTTL/2, func(p jobs.Progress) { d.progress(ctx, p) })
-	slot, err := d.lane.take(ctx, d.w.Child.Poll, func() { tell(jobs.Progress{Step: "waiting for a free slot"}) })
+	slot, err := d.lane.take(ctx, d.w.Child.Poll, func() { tell(noSlotYet) })
 	if err != nil {
 		return fail(err)
 	}

@@ -270,6 +270,12 @@ func (f folder) report() (*report, error) {
 	return &r, nil
 }
 
+// finished says that there is a result to be used.
+func (f folder) finished() bool {
+	rep, err := f.report()
+	return err == nil && rep != nil && rep.Result != nil
+}
+
 // status reads the status of processes of this boot; a machine that was started
 // again has none of them.
 func (f folder) status() (*status, error) {
