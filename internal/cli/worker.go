@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lpseal/lpseal/configs"
 	"github.com/lpseal/lpseal/internal/crash"
 	"github.com/lpseal/lpseal/internal/files"
 	"github.com/lpseal/lpseal/internal/sectors"
@@ -34,6 +35,20 @@ func (a *app) workerCmd() *cobra.Command {
 	return cmd
 }
 
+// homeless are the lanes that run nothing for want of a path: all but c2 runs where the
+// sector lies.
+func homeless(w *configs.Worker) (lanes []jobs.Class) {
+	if len(w.Paths) > 0 {
+		return nil
+	}
+	for _, l := range w.Lanes {
+		if l.Class != jobs.ClassGPU {
+			lanes = append(lanes, l.Class)
+		}
+	}
+	return lanes
+}
+
 // runWorker is the worker daemon. When ctx ends it drains for a while and then leaves; child
 // processes go on and are adopted by the next start.
 func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error {
@@ -42,6 +57,9 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 	}
 	if err := c.check(ctx); err != nil {
 		return err
+	}
+	if idle := homeless(&c.cfg.Worker); len(idle) > 0 {
+		c.logs.of("worker").Warn("worker.paths is empty: no sector lies here, so these lanes get no work; lpseal storage attach makes a path", "lanes", idle)
 	}
 	host, err := c.openFiles(crash.Worker)
 	if err != nil {
