@@ -115,3 +115,22 @@ func bearNonsense(t *testing.T, method, result string) {
 	require.NotNil(t, on.Sector)
 	requireOnce(t, journal)
 }
+
+// A nonce that no mempool can have come to is not reserved: all below it would have to be filled.
+func TestANonceFarAheadIsNotReserved(t *testing.T) {
+	t.Parallel()
+	node := startNode(t)
+	a := &answering{method: "MpoolGetNonce", result: "5000"}
+	api := altered(t, node, a.change)
+	c := dial(t, node, withJournal(newMemory()), func(c *chain.Config) { c.API = api })
+	pre := preCommitOf(t, c, 1)
+	a.turn(true)
+	_, err := sendPreCommit(t.Context(), c, pre)
+	requireClass(t, jobs.Transient, err)
+	require.ErrorContains(t, err, "5000")
+	a.turn(false)
+	_, err = sendPreCommit(t.Context(), c, pre)
+	require.NoError(t, err)
+	advance(t, node, 8)
+	require.Equal(t, jobs.MessageConfirmed, message(t, c, pre.Meaning).State)
+}

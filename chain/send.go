@@ -115,8 +115,12 @@ func (c *Client) estimate(ctx context.Context, msg *lotus.Message, spec *lotus.M
 	return &out, nil
 }
 
-// maxInFlight bounds the messages of one sender that have not landed: a node's mempool takes 1,000, and fees are paid in order.
-const maxInFlight = 128
+const (
+	// maxPending is how many messages of one sender a node's mempool takes.
+	maxPending = 1_000
+	// maxInFlight bounds the messages of one sender that have not landed: fees are paid in order.
+	maxInFlight = 128
+)
 
 // reserve gives the meaning a nonce, the same one however often it is asked: the lowest that neither chain, mempool (pool) nor journal know of.
 func (c *Client) reserve(ctx context.Context, from address.Address, key string, pool uint64, head *lotus.TipSet) (uint64, error) {
@@ -125,23 +129,28 @@ func (c *Client) reserve(ctx context.Context, from address.Address, key string, 
 		return 0, err
 	}
 	var (
-		nonce uint64
-		full  bool
+		nonce   uint64
+		refusal error
 	)
 	err = c.log().update(ctx, from, func(s *sender) bool {
 		var ok bool
 		if nonce, ok = s.nonceOf(key, used); ok {
 			return false
 		}
-		if full = len(s.Reserved) >= maxInFlight; full {
+		nonce = max(used, pool, s.Next)
+		switch {
+		case len(s.Reserved) >= maxInFlight:
+			refusal = jobs.Failf(jobs.Transient, "sender %s has %d messages that have not landed; they come first", from, maxInFlight)
+			return false
+		case nonce > used+maxPending: // all below it would have to be filled
+			refusal = jobs.Failf(jobs.Transient, "sender %s: its next nonce would be %d, and at the node's head it is %d; waiting for the node to sync", from, nonce, used)
 			return false
 		}
-		nonce = max(used, pool, s.Next)
 		s.Next, s.Reserved[nonce] = nonce+1, reservation{Meaning: key, At: head.Height}
 		return true
 	})
-	if err == nil && full {
-		err = jobs.Failf(jobs.Transient, "sender %s has %d messages that have not landed; they come first", from, maxInFlight)
+	if err == nil { // a refusal writes nothing, so no second look followed it
+		err = refusal
 	}
 	return nonce, err
 }

@@ -232,7 +232,7 @@ func (c *Client) noticeGaps(ctx context.Context, head *lotus.TipSet, from addres
 		return nil
 	}
 	last := waiting[len(waiting)-1]
-	if uint64(len(waiting)) > last-next {
+	if gap := last - next; uint64(len(waiting)) > gap || gap > maxPending { // above, the node is behind
 		return nil
 	}
 	return c.log().update(ctx, from, func(s *sender) (changed bool) {
