@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -84,6 +85,11 @@ func classify(e Endpoint, method string, err error) error {
 	r := f.rule()
 	fault := jobs.Failf(r.class, "node %s: %s: %s%s", e, method, why, r.advice())
 	return &nodeFault{fault, r.known, f, f.member(r)}
+}
+
+// unended tells of a call that its caller had no time to wait for. That is no fault of the node's, but who waits for polls wants to know for whom they wait.
+func unended(ctx context.Context, e Endpoint, method string) error {
+	return fmt.Errorf("node %s: %s: no answer so far: %w", e, method, ctx.Err())
 }
 
 // failureOf reads an error that the node answered with.

@@ -280,7 +280,7 @@ func read[T any](ctx context.Context, n *node, method string, ask func(context.C
 				return answer, fault
 			}
 			if ctx.Err() != nil {
-				return out, ctx.Err()
+				return out, unended(ctx, n.endpoints[at].Endpoint, method)
 			}
 			away = append(away, fault)
 		}
@@ -289,7 +289,7 @@ func read[T any](ctx context.Context, n *node, method string, ask func(context.C
 		}
 		select {
 		case <-ctx.Done():
-			return out, ctx.Err()
+			return out, fmt.Errorf("%s; %w", jobs.TextOf(noneAnswers(away)), ctx.Err())
 		case <-time.After(wait):
 			wait *= 2
 		}
@@ -306,7 +306,7 @@ func write[T any](ctx context.Context, n *node, method string, ask func(context.
 	}
 	out, err := once(ctx, n, at, method, ask)
 	if ctx.Err() != nil {
-		return out, ctx.Err()
+		return out, unended(ctx, n.endpoints[at].Endpoint, method)
 	}
 	if isUnreachable(err) && !n.pinned {
 		n.leave(at, "it "+silent)

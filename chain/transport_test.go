@@ -164,6 +164,14 @@ func TestEveryCallHasADeadline(t *testing.T) {
 	cancel()
 	_, err = c.Head(ctx)
 	require.ErrorIs(t, err, context.Canceled, "the caller's own end is no fault of the node")
+
+	patient, err := dialScript(t, func(*chain.Config) {}, s)
+	require.NoError(t, err)
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = patient.Head(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "node "+s.url+"/rpc/v1: ChainHead: no answer so far")
 }
 
 func TestNextNodeAnswers(t *testing.T) {

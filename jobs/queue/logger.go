@@ -12,8 +12,17 @@ type logger struct{ log *slog.Logger }
 
 func (l logger) Debug(args ...any) { l.log.Debug(fmt.Sprint(args...)) }
 func (l logger) Info(args ...any)  { l.log.Debug(fmt.Sprint(args...)) }
-func (l logger) Warn(args ...any)  { l.log.Warn(fmt.Sprint(args...)) }
 func (l logger) Fatal(args ...any) { l.log.Error(fmt.Sprint(args...)) }
+
+// Warn leaves to the error handler what it says better: that a task failed, and why.
+func (l logger) Warn(args ...any) {
+	text := fmt.Sprint(args...)
+	if strings.HasPrefix(text, "revoke task id=") || strings.HasPrefix(text, "Retry exhausted for task id=") {
+		l.log.Debug(text)
+		return
+	}
+	l.log.Warn(text)
+}
 
 // Error says what went wrong, but for one thing that asynq takes for an error: its
 // scheduler, when it stops, wants to close a client that is not its own.

@@ -68,7 +68,7 @@ func (q *Queues) ServeScheduler(o SchedulerOptions) (*Scheduler, error) {
 		LogLevel:          config.LogLevel,
 	})
 	_, err := cron.Register("@every "+o.Period.String(), asynq.NewTask(PollType, []byte("{}")),
-		asynq.Queue(jobs.SchedulerQueue), asynq.Timeout(max(o.Period-time.Second, time.Second)), asynq.MaxRetry(0))
+		asynq.Queue(jobs.SchedulerQueue), asynq.Timeout(2*o.Period), asynq.MaxRetry(0)) // the handler's own deadline comes first: Poll says what it waited for
 	if err != nil {
 		return nil, fmt.Errorf("register poll: %w", err)
 	}
@@ -92,7 +92,7 @@ func pollHandler(o SchedulerOptions) asynq.HandlerFunc {
 		defer running.Unlock()
 		ctx, cancel := context.WithTimeout(ctx, o.Period-o.Period/10)
 		defer cancel()
-		return dropped(o.Poll(ctx))
+		return drop(o.Poll(ctx))
 	}
 }
 
@@ -100,18 +100,22 @@ func advanceHandler(o SchedulerOptions) asynq.HandlerFunc {
 	return func(ctx context.Context, t *asynq.Task) error {
 		var a advance
 		if err := json.Unmarshal(t.Payload(), &a); err != nil {
-			return dropped(fmt.Errorf("payload of advance: %w", err))
+			return drop(fmt.Errorf("payload of advance: %w", err))
 		}
-		return dropped(o.Advance(ctx, a.Sector))
+		return drop(o.Advance(ctx, a.Sector))
 	}
 }
 
-// dropped makes asynq log an error and forget the task.
-func dropped(err error) error {
+// dropped is an error that is logged, and whose task asynq forgets.
+type dropped struct{ error }
+
+func (d dropped) Unwrap() []error { return []error{d.error, asynq.RevokeTask} }
+
+func drop(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", err, asynq.RevokeTask)
+	return dropped{err}
 }
 
 // Shutdown stops the clock, waits for the handlers up to the grace time and stops.

@@ -3,7 +3,9 @@ package queue_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,6 +91,41 @@ func TestPollsOfOneProcessDoNotOverlap(t *testing.T) {
 		b.await("later ones run again", func() bool { return polls.Load() >= 2 })
 		require.Equal(b, int32(1), most.Load())
 	})
+}
+
+// A poll that runs out of time says what it waited for, in words that are the same each time.
+func TestAPollThatTakesTooLong(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		var log lines
+		b.serveScheduler(queue.SchedulerOptions{Advance: noAdvance, Log: slog.New(slog.NewTextHandler(&log, nil)), Poll: func(ctx context.Context) error {
+			<-ctx.Done()
+			return fmt.Errorf("the node: no answer so far: %w", ctx.Err())
+		}})
+		b.await("two polls ended", func() bool { return len(log.all()) >= 2 })
+		for _, line := range log.all() {
+			_, said, _ := strings.Cut(line, " ") // without the time
+			require.Equal(b, `level=WARN msg="task did not end" type=poll queue=scheduler err="the node: no answer so far: context deadline exceeded"`, said)
+		}
+	})
+}
+
+// lines are what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, b...)
+	return len(b), nil
+}
+
+func (l *lines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Split(strings.TrimSuffix(string(l.text), "\n"), "\n")[:bytes.Count(l.text, []byte("\n"))]
 }
 
 func TestAdvanceLooksAtOneSector(t *testing.T) {

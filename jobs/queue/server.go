@@ -161,6 +161,10 @@ func errorHandler(log *slog.Logger) asynq.ErrorHandlerFunc {
 		id, _ := asynq.GetTaskID(ctx)
 		queue, _ := asynq.GetQueueName(ctx)
 		retried, _ := asynq.GetRetryCount(ctx)
-		log.WarnContext(ctx, "task did not end", "job", id, "type", t.Type(), "queue", queue, "retried", retried, "err", err)
+		about := []any{"type", t.Type(), "queue", queue, "err", err}
+		if t.Type() != PollType { // whose tasks have random names: that all fail alike would not be seen
+			about = append(about, "job", id, "retried", retried)
+		}
+		log.WarnContext(ctx, "task did not end", about...)
 	}
 }
