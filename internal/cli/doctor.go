@@ -101,6 +101,7 @@ func (a *app) examine(ctx context.Context, cfg *configs.Config) (*doctor, error)
 	d.cpu()
 	d.lanes(around)
 	d.aggregation(around)
+	d.state()
 	d.paths(around)
 	part(d.handover)
 	if d.store != nil {

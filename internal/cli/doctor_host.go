@@ -2,15 +2,20 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/dustin/go-humanize"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/klauspost/cpuid/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/lpseal/lpseal/ffi/filcrypto"
 	"github.com/lpseal/lpseal/internal/figures"
@@ -140,14 +145,43 @@ func stagesOf(l jobs.Lane) string {
 	return ": " + strings.Join(out, ", ")
 }
 
+// state sees that host.state_dir can be written, or made: workers keep their children there,
+// schedulers their messages.
+func (d *doctor) state() {
+	if len(d.cfg.Worker.Lanes) == 0 {
+		return
+	}
+	dir := d.cfg.Host.StateDir
+	there := dir
+	info, err := os.Stat(there)
+	for errors.Is(err, fs.ErrNotExist) && there != filepath.Dir(there) {
+		there = filepath.Dir(there)
+		info, err = os.Stat(there)
+	}
+	switch {
+	case err == nil && !info.IsDir():
+		err = &fs.PathError{Op: "open", Path: there, Err: syscall.ENOTDIR}
+	case err == nil:
+		if err = unix.Access(there, unix.W_OK|unix.X_OK); err != nil {
+			err = &fs.PathError{Op: "write to", Path: there, Err: err}
+		}
+	}
+	if err != nil {
+		d.fail("state", "set host.state_dir to a folder that this user may write", "host.state_dir %s: %w", dir, err)
+		return
+	}
+	d.ok("state", "%s can be written", dir)
+}
+
 // paths sees that they can be used, and that sealing paths hold what sdr lanes will fill.
 func (d *doctor) paths(s surroundings) {
 	var room uint64
-	sealing := false
+	sealing, unread := false, false
 	for _, configured := range d.cfg.Worker.Paths {
 		p, err := files.OpenPath(configured.Dir)
 		if err != nil {
 			d.fail("paths", "lpseal storage attach "+configured.Dir, "%w", err)
+			unread = true
 			continue
 		}
 		if p.CanSeal {
@@ -164,6 +198,7 @@ func (d *doctor) paths(s surroundings) {
 	}
 	need := uint64(width) * jobs.SealingSpace(s.proof()) // 0 where no miner is known, which has been said
 	switch {
+	case unread: // which may be the one for sealing
 	case width > 0 && !sealing:
 		d.fail("paths", "lpseal storage attach --init --seal DIR", "there are sdr lanes, and no path for sealing")
 	case need > room:
