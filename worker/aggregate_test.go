@@ -49,9 +49,8 @@ func joinerOf(act string) func(context.Context) (jobs.Aggregator, error) {
 			return nil, nil
 		case "die":
 			signal, _ := strconv.Atoi(of)
-			_ = syscall.Kill(os.Getpid(), syscall.Signal(signal))
-		}
-		if of != "" { // tells that it hangs
+			_ = syscall.Kill(os.Getpid(), syscall.Signal(signal)) // whose signal may come a moment later
+		case "hang":
 			_ = os.WriteFile(of, []byte(strconv.Itoa(os.Getpid())), 0o644)
 		}
 		select {}
