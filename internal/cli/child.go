@@ -88,7 +88,7 @@ func (a *app) childEnv(ctx context.Context, q *worker.Request) (*jobs.Env, error
 		return nil, err
 	}
 	context.AfterFunc(ctx, c.close)
-	host, err := c.openFiles(crash.Child)
+	host, err := c.openFiles(crash.Child, true)
 	if err != nil {
 		return nil, err
 	}

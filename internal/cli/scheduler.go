@@ -103,7 +103,7 @@ func (c *cluster) chainWorker(node jobs.Chain, agg jobs.Aggregator, child worker
 	cfg := *c.cfg
 	cfg.Worker.Paths = nil
 	alone.cfg = &cfg
-	host, err := alone.openFiles(crash.Worker)
+	host, err := alone.openFiles(crash.Worker, false)
 	if err != nil {
 		return nil, err
 	}

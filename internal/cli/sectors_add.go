@@ -238,7 +238,7 @@ func (in *intake) home(ctx context.Context, req scheduler.Request, host string) 
 }
 
 // openHost opens this host's files to copy data with.
-func (in *intake) openHost() (*files.Host, error) { return in.openFiles(crash.Worker) }
+func (in *intake) openHost() (*files.Host, error) { return in.openFiles(crash.Worker, true) }
 
 func (in *intake) upload(ctx context.Context, host *files.Host, home, name string, size uint64, bar *meter) (string, error) {
 	source, err := host.UploadPiece(ctx, home, name, func(done int64) {

@@ -158,7 +158,7 @@ func unseal(ctx context.Context, p jobs.Prover, r *jobs.Record, which []extent, 
 // sealedFile finds the stored replica on this host. One of another host is fetched into
 // scratch: as far as the extents need it, in a file that is empty elsewhere.
 func (c *cluster) sealedFile(ctx context.Context, r *jobs.Record, which []extent, scratch string) (path string, err error) {
-	host, err := c.openFiles(crash.Worker)
+	host, err := c.openFiles(crash.Worker, true)
 	if err != nil {
 		return "", err
 	}

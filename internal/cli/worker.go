@@ -61,7 +61,7 @@ func (c *cluster) runWorker(ctx context.Context, child worker.ChildConfig) error
 	if idle := homeless(&c.cfg.Worker); len(idle) > 0 {
 		c.logs.of("worker").Warn("worker.paths is empty: no sector lies here, so these lanes get no work; lpseal storage attach makes a path", "lanes", idle)
 	}
-	host, err := c.openFiles(crash.Worker)
+	host, err := c.openFiles(crash.Worker, false)
 	if err != nil {
 		return err
 	}
@@ -141,8 +141,8 @@ func (c *cluster) check(ctx context.Context) error {
 	return nil
 }
 
-// openFiles opens this host's storage paths.
-func (c *cluster) openFiles(role crash.Role) (*files.Host, error) {
+// openFiles opens this host's storage paths; see [files.Options] for partial.
+func (c *cluster) openFiles(role crash.Role, partial bool) (*files.Host, error) {
 	var dirs []string
 	for _, p := range c.cfg.Worker.Paths {
 		dirs = append(dirs, p.Dir)
@@ -156,7 +156,7 @@ func (c *cluster) openFiles(role crash.Role) (*files.Host, error) {
 			}
 			return r.Stage(s).Fence, nil
 		},
-		Wanted: c.store.AnyOpen, Role: role, Log: c.logs.of("files"),
+		Wanted: c.store.AnyOpen, Partial: partial, Role: role, Log: c.logs.of("files"),
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/lpseal/lpseal/internal/crash"
@@ -29,6 +30,9 @@ type Options struct {
 	// Wanted says whether a sector other than this one, still in the pipeline, fits; one
 	// that cannot be read does. It guards uploaded data; nil keeps all of it.
 	Wanted func(ctx context.Context, but jobs.SectorID, fits func(*jobs.Record) bool) (bool, error)
+	// Partial leaves out paths that cannot be opened, for a process that serves one sector
+	// or one command: what goes wrong with a disk is no matter of sectors on another one.
+	Partial bool
 	// Stall is how long a transfer may stand still; 0 is one minute.
 	Stall time.Duration
 	// Role names this process to the crash tests.
@@ -40,16 +44,17 @@ type Options struct {
 // Host is the sector files of one host. It implements [jobs.Files].
 type Host struct {
 	Options
-	roots  []*root // in the order of Options.Paths
-	disk   disk
-	hashes hashes
-	client *http.Client
+	roots   []*root  // in the order of Options.Paths
+	leftOut []string // why paths were left out
+	disk    disk
+	hashes  hashes
+	client  *http.Client
 }
 
 var _ jobs.Files = (*Host)(nil)
 
-// Open opens a host's paths. Every path must be usable: a worker that starts with
-// half of its disks would look like one that lost sectors.
+// Open opens a host's paths. Every path must be usable, unless the host is to be partial:
+// a worker that starts with half of its disks would look like one that lost sectors.
 func Open(o Options) (*Host, error) { return open(o, statFS) }
 
 func open(o Options, stat func(string) (fileSystem, error)) (*Host, error) {
@@ -71,6 +76,10 @@ func open(o Options, stat func(string) (fileSystem, error)) (*Host, error) {
 	h := &Host{Options: o, client: &http.Client{Transport: peerTransport(), CheckRedirect: noRedirect}}
 	for _, dir := range o.Paths {
 		p, err := openRoot(dir, stat)
+		if err != nil && o.Partial {
+			h.leftOut = append(h.leftOut, err.Error())
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -121,6 +130,9 @@ func (h *Host) served(id string) (*root, error) {
 }
 
 func (h *Host) notHere(path string) error {
+	if len(h.leftOut) > 0 {
+		return jobs.Failf(jobs.Busy, "path %s is not served by host %s, or is one of those that it cannot open: %s", path, h.Host, strings.Join(h.leftOut, "; "))
+	}
 	return jobs.Failf(jobs.Busy, "path %s is not served by host %s; start the worker of the host that has the disk, or add it to worker.paths here", path, h.Host)
 }
 

@@ -26,7 +26,10 @@ type holding struct {
 
 // holdings looks through this host's paths.
 func (h *Host) holdings(ctx context.Context, id jobs.SectorID) ([]holding, error) {
-	out := make([]holding, 0, len(h.roots))
+	out := make([]holding, 0, len(h.roots)+len(h.leftOut))
+	for _, why := range h.leftOut {
+		out = append(out, holding{CanSeal: true, Away: why}) // it may be a sealing path
+	}
 	for _, p := range h.roots {
 		if err := p.there(); err != nil {
 			out = append(out, holding{Path: p.meta.ID, CanSeal: p.meta.CanSeal, Away: err.Error()})

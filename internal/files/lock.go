@@ -3,6 +3,7 @@ package files
 import (
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/lpseal/lpseal/internal/filelock"
 	"github.com/lpseal/lpseal/jobs"
@@ -18,8 +19,8 @@ type Lock struct{ files []*os.File }
 // the sector's, shared or exclusive, and the stage's, always exclusive. Wipes (every
 // recovery stage, and finalize) need exclusive. Held by another is class Busy.
 //
-// A stage that may run anywhere is locked on the first sealing path of a host that
-// does not serve home: that keeps two deliveries on one host apart, and the record's
+// A stage that may run anywhere is locked on the first path, whose disk is there, of a host
+// that does not serve home: that keeps two deliveries on one host apart, and the record's
 // claim keeps hosts apart. A host without paths has nothing to protect and gives an
 // empty lock.
 func (h *Host) Lock(r *jobs.Record, stage jobs.Stage, exclusive bool) (_ *Lock, err error) {
@@ -32,7 +33,7 @@ func (h *Host) Lock(r *jobs.Record, stage jobs.Stage, exclusive bool) (_ *Lock, 
 	case len(h.roots) == 0:
 		return &Lock{}, nil
 	default:
-		p = h.roots[0]
+		p = h.roots[max(0, slices.IndexFunc(h.roots, func(p *root) bool { return p.there() == nil }))]
 	}
 	if err := p.there(); err != nil {
 		return nil, err

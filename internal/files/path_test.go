@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lpseal/lpseal/jobs"
@@ -320,6 +321,42 @@ func TestCapacityIsWhatMayBePromised(t *testing.T) {
 			require.Equal(t, c.fs.free, h.Paths()[0].Free)
 		})
 	}
+}
+
+// A process that serves one sector opens its path though another's disk is away.
+func TestAPartialHost(t *testing.T) {
+	t.Parallel()
+	whole, home, store, r := twoPaths(t)
+	require.NoError(t, os.Remove(filepath.Join(store.dir, MetaFile)))
+	o := whole.Options
+	_, err := Open(o)
+	require.ErrorContains(t, err, "path "+store.dir+": has no sectorstore.json")
+	o.Partial = true
+	h, err := Open(o)
+	require.NoError(t, err)
+	_, err = h.Home(t.Context(), r)
+	require.NoError(t, err)
+
+	require.NoError(t, os.Remove(filepath.Join(home.dir, MetaFile)))
+	h, err = Open(o)
+	require.NoError(t, err)
+	_, err = h.Home(t.Context(), r)
+	requireFault(t, err, jobs.Busy)
+	require.ErrorContains(t, err, "one of those that it cannot open: path "+home.dir+": has no sectorstore.json")
+	r.Stages[jobs.TreeD] = jobs.StageRecord{State: jobs.Done}
+	_, err = h.Locate(t.Context(), r)
+	requireFault(t, err, jobs.Transient) // and not "found nowhere", which makes them again
+}
+
+// A proof is made on a host that serves another path, whose disk is away.
+func TestLockWhereADiskIsAway(t *testing.T) {
+	t.Parallel()
+	h, home, _, r := twoPaths(t)
+	require.NoError(t, os.Remove(filepath.Join(home.dir, MetaFile)))
+	r.Home = uuid.NewString() // of another host
+	l, err := h.Lock(r, jobs.C2, false)
+	require.NoError(t, err)
+	l.Unlock()
 }
 
 // A disk drops out under a running worker: its mount point is left, empty. Nothing is
