@@ -17,10 +17,19 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/lpseal/lpseal/chain/devnet"
+	"github.com/lpseal/lpseal/chain/lotus"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lpseal": func() { os.Exit(Main(os.Args[1:])) }})
+	testscript.Main(tests{m}, map[string]func(){"lpseal": func() { os.Exit(Main(os.Args[1:])) }})
+}
+
+// tests are of private networks: one that prints an address must not meet the first that loads a configuration.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	lotus.PrintAddressesOf("localnet")
+	return m.M.Run()
 }
 
 // TestScripts runs the commands as an operator does. Each script has its own Redis, its own

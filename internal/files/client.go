@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lpseal/lpseal/jobs"
@@ -108,7 +109,11 @@ func (h *Host) remote(ctx context.Context, path string) (remoteDepot, error) {
 
 // chooseRemote picks a storage path of another host. need is the size of all files.
 func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, all []lasting, need uint64) (depot, string, error) {
+	unseen := h.away()
 	peers, unasked := h.peers(ctx)
+	if unasked != nil {
+		unseen = append(unseen, jobs.TextOf(unasked))
+	}
 	type choice struct {
 		remoteDepot
 		begun bool
@@ -121,10 +126,13 @@ func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, all []lasting, 
 			if ctx.Err() != nil {
 				return nil, "", ctx.Err()
 			}
-			unasked = err
+			unseen = append(unseen, jobs.TextOf(err))
 			continue
 		}
 		for _, have := range held {
+			if have.Away != "" {
+				unseen = append(unseen, have.Away)
+			}
 			i := slices.IndexFunc(p.paths, func(d jobs.Path) bool { return d.ID == have.Path })
 			if i < 0 || !have.Accepts {
 				continue
@@ -136,8 +144,8 @@ func (h *Host) chooseRemote(ctx context.Context, r *jobs.Record, all []lasting, 
 	}
 	if len(choices) == 0 {
 		text := "no storage path of this or another live host takes it and has %s free; free space or attach one: lpseal storage attach --init --store DIR"
-		if unasked != nil {
-			return nil, "", jobs.Failf(jobs.Busy, text+" (%w)", jobs.Bytes(need), unasked)
+		if len(unseen) > 0 {
+			text += " (not seen: " + strings.Join(unseen, "; ") + ")"
 		}
 		return nil, "", jobs.Failf(jobs.Busy, text, jobs.Bytes(need))
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,6 +128,17 @@ func (h *Host) served(id string) (*root, error) {
 		return nil, nil
 	}
 	return p, p.there()
+}
+
+// away says why paths of this host are not to be seen.
+func (h *Host) away() []string {
+	why := slices.Clone(h.leftOut)
+	for _, p := range h.roots {
+		if err := p.there(); err != nil {
+			why = append(why, jobs.TextOf(err))
+		}
+	}
+	return why
 }
 
 func (h *Host) notHere(path string) error {

@@ -419,6 +419,7 @@ func TestADiskThatIsAway(t *testing.T) {
 		_, err = h.Stored(r, jobs.SealedFile)
 		requireFault(t, err, jobs.Busy)
 		_, err = h.Store(t.Context(), r, nil)
-		requireFault(t, err, jobs.Busy) // no path is left
+		requireFault(t, err, jobs.Busy)
+		require.ErrorContains(t, err, "(not seen: the disk is away: path "+store.dir+": has no sectorstore.json")
 	})
 }
