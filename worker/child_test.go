@@ -267,15 +267,22 @@ func (w *world) startAndLeave(worker *Worker, task jobs.TaskRef) {
 	require.Error(w.t, <-ended)
 }
 
+// leaveFault leaves what an earlier run of a work that failed would.
+func (w *world) leaveFault(task jobs.TaskRef) folder {
+	w.t.Helper()
+	f := folderOf(w.state(), task)
+	require.NoError(w.t, os.MkdirAll(f.path, 0o755))
+	require.NoError(w.t, f.write(resultFile, &report{Work: task.WorkID(), Fault: jobs.Failf(jobs.Busy, "then")}))
+	return f
+}
+
 // TestUnseenFaultIsNotUsed: a fault that nobody heard of belongs to its run. The
 // next delivery runs anew.
 func TestUnseenFaultIsNotUsed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	worker, task := w.idle(jobs.SDR)
-	f := folderOf(w.state(), task)
-	require.NoError(t, os.MkdirAll(f.path, 0o755))
-	require.NoError(t, f.write(resultFile, &report{Work: task.WorkID(), Fault: jobs.Failf(jobs.Busy, "then")}))
+	w.leaveFault(task)
 	require.NoError(t, worker.lanes[0].handle(w.ctx, task))
 	require.Equal(t, jobs.Done, w.load(task.ID).Stage(jobs.SDR).State)
 }
@@ -287,9 +294,7 @@ func TestALookIsNoWork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	worker, task := w.idle(jobs.SDR)
-	f := folderOf(w.state(), task)
-	require.NoError(t, os.MkdirAll(f.path, 0o755))
-	require.NoError(t, f.write(resultFile, &report{Work: task.WorkID(), Fault: jobs.Failf(jobs.Busy, "then")}))
+	f := w.leaveFault(task)
 	look, err := filelock.Try(f.file(lockFile), filelock.Shared)
 	require.NoError(t, err)
 	ended := make(chan error, 1)
@@ -339,9 +344,7 @@ func TestRunsAreApart(t *testing.T) {
 	w := newWorld(t)
 	worker, task := w.idle(jobs.SDR)
 	w.set(t, scene{Act: strconv.Itoa(int(syscall.SIGKILL))})
-	f := folderOf(w.state(), task)
-	require.NoError(t, os.MkdirAll(f.path, 0o755))
-	require.NoError(t, f.write(resultFile, &report{Work: task.WorkID(), Fault: jobs.Failf(jobs.Busy, "then")}))
+	w.leaveFault(task)
 	require.NoError(t, worker.lanes[0].handle(w.ctx, task))
 	require.Contains(t, w.load(task.ID).Stage(jobs.SDR).Fault.Text, "from outside")
 }

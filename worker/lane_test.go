@@ -198,14 +198,20 @@ func (l *transcript) String() string {
 	return l.text.String()
 }
 
+// runLogged runs a worker and gives what it logs.
+func (w *world) runLogged(o Options) *transcript {
+	w.t.Helper()
+	log := new(transcript)
+	o.Log = slog.New(slog.NewTextHandler(log, nil))
+	w.run(o)
+	return log
+}
+
 // TestOrderToDrain is obeyed, told, and taken back.
 func TestOrderToDrain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	var log transcript
-	o := w.options("w0")
-	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	w.run(o)
+	log := w.runLogged(w.options("w0"))
 	require.NoError(t, w.store.SetDraining(w.ctx, "h1/w0", true))
 	awaitWorker(w, func(me jobs.Worker) bool { return me.Draining && !me.Stopping })
 	// Workers() honours the order by itself: wait until the worker has heard of it.
@@ -284,10 +290,8 @@ func TestAChildThatHangsHoldsUpNoHeartbeat(t *testing.T) {
 func TestADisplacedWorkerTakesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	var log transcript
 	o := w.options("w0")
-	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	w.run(o)
+	log := w.runLogged(o)
 	me := awaitWorker(w, func(jobs.Worker) bool { return true })
 	await(t, "the servers start", func() bool { return w.servers() == len(o.Lanes) })
 	other := jobs.Worker{Host: "h1", Instance: "w0", Run: "another", Boot: me.Boot}

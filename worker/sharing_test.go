@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -152,10 +151,7 @@ func TestCrashOfAGroup(t *testing.T) {
 func TestDeathWhileGathering(t *testing.T) {
 	t.Parallel()
 	w := lockstepWorld(t)
-	var log transcript
-	o := w.options("w0")
-	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	w.run(o)
+	log := w.runLogged(w.options("w0"))
 	a := w.schedule(w.sector().ID, jobs.SDR, false)
 	f := folderOf(w.state(), a)
 	group := 0
